@@ -1,0 +1,60 @@
+//! SETTINGS: one element that every program reads.
+
+use crate::{
+    abi,
+    net::{Prefix, V4, V6},
+};
+
+/// What the command line decided, and what the controller learned of the node.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Cookie of the node's network namespace: the socket hooks serve its processes only.
+    pub netns_cookie: u64,
+    /// See [`flags`].
+    pub flags: u32,
+    /// Lowest NodePort in use, host byte order; above `node_port_max` when there is none.
+    pub node_port_min: u16,
+    /// Highest NodePort in use, host byte order.
+    pub node_port_max: u16,
+    /// First port of the range that masquerading prefers, host byte order.
+    pub masquerade_min: u16,
+    /// Last port of that range.
+    pub masquerade_max: u16,
+    /// How IPv4 sources are recognised as local pods: see [`detector`].
+    pub detector_v4: u8,
+    /// The same for IPv6.
+    pub detector_v6: u8,
+    /// Zero.
+    pub pad: [u8; 2],
+    /// With [`detector::PREFIX`]: the pods' IPv4 addresses (A60, A61).
+    pub pods_v4: Prefix<V4>,
+    /// The same for IPv6.
+    pub pods_v6: Prefix<V6>,
+}
+
+/// Bits of [`Settings::flags`].
+pub mod flags {
+    /// `--masquerade-all` (A40).
+    pub const MASQUERADE_ALL: u32 = 1;
+    /// The socket hooks serve every namespace (`--socket-lb=all`).
+    pub const SOCKETS_EVERYWHERE: u32 = 1 << 1;
+    /// `bpf_l4_csum_replace` takes `BPF_F_IPV6` (6.16, ead7f9b8de65, and stable kernels with its
+    /// backport). Without it a device that delivers CHECKSUM_COMPLETE would see a translated IPv6
+    /// packet as corrupt.
+    pub const CSUM_IPV6: u32 = 1 << 2;
+}
+
+/// Values of [`Settings::detector_v4`] and its twin (A.5).
+pub mod detector {
+    /// No detector: nothing counts as a local pod (A45).
+    pub const NONE: u8 = 0;
+    /// A source inside `pods_v4`/`pods_v6` is a pod (A60, A61).
+    pub const PREFIX: u8 = 1;
+    /// What enters through an interface flagged [`crate::iface::flags::POD`] is a pod's (A62, A63).
+    pub const IFACE: u8 = 2;
+}
+
+abi! {
+    Settings = 64,
+}

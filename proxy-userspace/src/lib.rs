@@ -1,0 +1,8 @@
+//! Sluice: an eBPF service proxy for Kubernetes, in kube-proxy's place, with any CNI.
+//!
+//! ```text
+//! source ─► model ─► plan ─► dataplane
+//! (I/O in)  (pure)   (pure)  (I/O out)
+//! ```
+
+pub mod model;

@@ -1,0 +1,54 @@
+//! What to write, in the order that keeps every packet's view whole.
+//!
+//! Retire frontends → upsert backends → fill slots → switch frontends → retire backends. After
+//! each single write no frontend names a slot that is not filled, and no slot in use names a
+//! backend that is not there.
+
+use sluice_common::{
+    backend::Backend,
+    frontend::{Frontend, FrontendKey},
+    net::{V4, V6},
+    service::ServiceName,
+};
+
+/// The writes for one address family, in their order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FamilyPlan<const N: usize> {
+    /// Frontends to delete.
+    pub retire_frontends: Vec<FrontendKey<N>>,
+    /// Backends to write, by id.
+    pub upsert_backends: Vec<(u32, Backend<N>)>,
+    /// Slots to write: index, backend id.
+    pub fill_slots: Vec<(u32, u32)>,
+    /// Frontends to write.
+    pub switch_frontends: Vec<(FrontendKey<N>, Frontend)>,
+    /// Backends to free: the value has no flags, and keeps its generation.
+    pub retire_backends: Vec<(u32, Backend<N>)>,
+}
+
+/// The writes that make the maps follow a change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Names to write before anything refers to them.
+    pub name_services: Vec<(u32, ServiceName)>,
+    /// IPv4.
+    pub v4: FamilyPlan<V4>,
+    /// IPv6.
+    pub v6: FamilyPlan<V6>,
+    /// Names to delete after nothing refers to them.
+    pub forget_services: Vec<u32>,
+    /// Lowest and highest NodePort in use over both families; `(1, 0)` when there is none.
+    pub node_ports: Option<(u16, u16)>,
+}
+
+impl<const N: usize> Default for FamilyPlan<N> {
+    fn default() -> Self {
+        Self {
+            retire_frontends: Vec::new(),
+            upsert_backends: Vec::new(),
+            fill_slots: Vec::new(),
+            switch_frontends: Vec::new(),
+            retire_backends: Vec::new(),
+        }
+    }
+}
