@@ -71,6 +71,8 @@ reasons! {
         "The service has no endpoint (A47).",
     SocketNoEndpoints "socket-no-endpoints" Reject
         "A process of the host connected or sent to a service that has no endpoint (A47).",
+    SocketNoLocalEndpoint "socket-no-local-endpoint" Reject
+        "A process of the host connected or sent to a service that has no endpoint on this node (A48).",
     NoLocalEndpoint "no-local-endpoint" Drop
         "The traffic policy is Local and the service has no endpoint on this node (A48, A49).",
     IcmpRedirect "icmp-redirect" Drop

@@ -1,0 +1,119 @@
+//! What differs between IPv4 and IPv6: maps, settings and the IP header. Everything else is one
+//! source, generic over `N`, the bytes of an address, and compiled twice.
+
+use sluice_common::{
+    iface::Iface,
+    net::{Addr, Prefix, V4, V6},
+    settings::Settings,
+};
+
+use crate::{
+    maps::{self, Backends, Flows, Frontends, NodeAddrs, Slots, Sockets},
+    packet::{Packet, cursor::Skb, ipv4, ipv6},
+};
+
+/// Carries the family of `N`-byte addresses.
+pub struct Ip<const N: usize>;
+
+/// One address family.
+pub trait Family<const N: usize> {
+    /// Offset of the source address in the IP header; the destination follows it.
+    const SRC_OFFSET: usize;
+    /// Protocol number of this family's ICMP.
+    const ICMP: u8;
+
+    fn frontends() -> &'static Frontends<N>;
+    fn slots() -> &'static Slots;
+    fn backends() -> &'static Backends<N>;
+    fn flows() -> &'static Flows<N>;
+    fn node_addrs() -> &'static NodeAddrs<N>;
+    fn sockets() -> &'static Sockets<N>;
+    fn detector(settings: &Settings) -> (u8, &Prefix<N>);
+    fn masquerade(iface: &Iface) -> &Addr<N>;
+    /// Parses the IP header at `packet.l3`; `None` for what is not a whole IP packet.
+    fn header(skb: &Skb, packet: &mut Packet<N>) -> Option<()>;
+}
+
+impl Family<V4> for Ip<V4> {
+    const SRC_OFFSET: usize = 12;
+    const ICMP: u8 = sluice_common::net::proto::ICMP;
+
+    #[inline(always)]
+    fn frontends() -> &'static Frontends<V4> {
+        &maps::FRONTENDS_V4
+    }
+    #[inline(always)]
+    fn slots() -> &'static Slots {
+        &maps::SLOTS_V4
+    }
+    #[inline(always)]
+    fn backends() -> &'static Backends<V4> {
+        &maps::BACKENDS_V4
+    }
+    #[inline(always)]
+    fn flows() -> &'static Flows<V4> {
+        &maps::FLOWS_V4
+    }
+    #[inline(always)]
+    fn node_addrs() -> &'static NodeAddrs<V4> {
+        &maps::NODE_ADDRS_V4
+    }
+    #[inline(always)]
+    fn sockets() -> &'static Sockets<V4> {
+        &maps::SOCKETS_V4
+    }
+    #[inline(always)]
+    fn detector(settings: &Settings) -> (u8, &Prefix<V4>) {
+        (settings.detector_v4, &settings.pods_v4)
+    }
+    #[inline(always)]
+    fn masquerade(iface: &Iface) -> &Addr<V4> {
+        &iface.masquerade_v4
+    }
+    #[inline(always)]
+    fn header(skb: &Skb, packet: &mut Packet<V4>) -> Option<()> {
+        ipv4::parse(skb, packet)
+    }
+}
+
+impl Family<V6> for Ip<V6> {
+    const SRC_OFFSET: usize = 8;
+    const ICMP: u8 = sluice_common::net::proto::ICMPV6;
+
+    #[inline(always)]
+    fn frontends() -> &'static Frontends<V6> {
+        &maps::FRONTENDS_V6
+    }
+    #[inline(always)]
+    fn slots() -> &'static Slots {
+        &maps::SLOTS_V6
+    }
+    #[inline(always)]
+    fn backends() -> &'static Backends<V6> {
+        &maps::BACKENDS_V6
+    }
+    #[inline(always)]
+    fn flows() -> &'static Flows<V6> {
+        &maps::FLOWS_V6
+    }
+    #[inline(always)]
+    fn node_addrs() -> &'static NodeAddrs<V6> {
+        &maps::NODE_ADDRS_V6
+    }
+    #[inline(always)]
+    fn sockets() -> &'static Sockets<V6> {
+        &maps::SOCKETS_V6
+    }
+    #[inline(always)]
+    fn detector(settings: &Settings) -> (u8, &Prefix<V6>) {
+        (settings.detector_v6, &settings.pods_v6)
+    }
+    #[inline(always)]
+    fn masquerade(iface: &Iface) -> &Addr<V6> {
+        &iface.masquerade_v6
+    }
+    #[inline(always)]
+    fn header(skb: &Skb, packet: &mut Packet<V6>) -> Option<()> {
+        ipv6::parse(skb, packet)
+    }
+}

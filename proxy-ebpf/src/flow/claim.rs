@@ -1,0 +1,61 @@
+//! One tuple, one flow: the answers B:bp → c:cp′ of two flows must never look the same.
+//!
+//! Creating a flow inserts the key of its answers if it is absent. Held by a finished flow, the
+//! key is taken over; held by a live one, the client appears under another port (cp′), as with
+//! netfilter.
+
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_get_prandom_u32};
+use sluice_common::{
+    flow::{Flow, FlowKey},
+    net::Port,
+};
+
+use super::{find, finished, opposite, put, remove};
+use crate::family::{Family, Ip};
+
+/// What became of an attempt to claim a key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// The key is ours.
+    Held,
+    /// A live flow of another origin holds it.
+    Taken,
+}
+
+/// Tries to make `flow` the entry of `key`.
+///
+/// Not inlined: it is the largest piece that several callers share, and the stack is 512 bytes.
+#[inline(never)]
+pub fn claim<const N: usize>(key: &FlowKey<N>, flow: &Flow<N>) -> Claim
+where
+    Ip<N>: Family<N>,
+{
+    let flows = <Ip<N> as Family<N>>::flows();
+    if flows.insert(key, flow, u64::from(BPF_NOEXIST)).is_ok() {
+        return Claim::Held;
+    }
+    let Some(holder) = find(key) else { return Claim::Taken };
+    let same = holder.addr == flow.addr
+        && holder.port == flow.port
+        && holder.client_port == flow.client_port;
+    if !same {
+        let other = opposite(key, holder);
+        if !finished(holder, &other) {
+            return Claim::Taken;
+        }
+        remove(&other);
+    }
+    match put(key, flow) {
+        Some(()) => Claim::Held,
+        None => Claim::Taken,
+    }
+}
+
+/// A random port in `min..=max`.
+#[inline(always)]
+pub fn random_port(min: u16, max: u16) -> Port {
+    let span = u32::from(max.saturating_sub(min)) + 1;
+    // SAFETY: the helper has no preconditions.
+    let random = unsafe { bpf_get_prandom_u32() };
+    Port::new(min.wrapping_add((random % span) as u16))
+}

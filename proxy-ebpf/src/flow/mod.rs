@@ -1,0 +1,151 @@
+//! The flow table: finding entries, noting their use, and telling whether a flow is over.
+
+pub mod claim;
+pub mod create;
+
+use aya_ebpf::bindings::BPF_ANY;
+use sluice_common::{
+    flow::{
+        EGRESS, Flow, FlowKey, INGRESS,
+        flags::{ESTABLISHED, FIN, RST},
+    },
+    net::proto,
+};
+
+use crate::{
+    clock,
+    family::{Family, Ip},
+    packet::{Packet, tcp},
+};
+
+/// Idle seconds after which a tuple may be given to another flow. The kernel's conntrack uses the
+/// same (nf_conntrack_tcp_timeout_*, with kube-proxy's A76, and nf_conntrack_udp_timeout*).
+mod idle {
+    pub const TCP_HANDSHAKE: u32 = 60;
+    pub const TCP_ESTABLISHED: u32 = 86_400;
+    pub const TCP_CLOSE_WAIT: u32 = 3_600;
+    pub const UDP_UNANSWERED: u32 = 30;
+    pub const UDP_ANSWERED: u32 = 120;
+}
+
+/// The entry for `key`.
+#[inline(always)]
+pub fn find<const N: usize>(key: &FlowKey<N>) -> Option<&'static mut Flow<N>>
+where
+    Ip<N>: Family<N>,
+{
+    let entry = <Ip<N> as Family<N>>::flows().get_ptr_mut(key)?;
+    // SAFETY: an LRU element stays readable memory while the program runs, even when it is evicted
+    // and reused meanwhile; every bit pattern is a valid `Flow`.
+    Some(unsafe { &mut *entry })
+}
+
+/// Writes an entry, over an older one if there is one.
+#[inline(always)]
+pub fn put<const N: usize>(key: &FlowKey<N>, flow: &Flow<N>) -> Option<()>
+where
+    Ip<N>: Family<N>,
+{
+    <Ip<N> as Family<N>>::flows().insert(key, flow, u64::from(BPF_ANY)).ok()
+}
+
+/// Deletes an entry, if it is there.
+#[inline(always)]
+pub fn remove<const N: usize>(key: &FlowKey<N>)
+where
+    Ip<N>: Family<N>,
+{
+    // An entry that is gone already is what the caller wants.
+    let _ = <Ip<N> as Family<N>>::flows().remove(key);
+}
+
+/// Notes that `packet` used `flow`. Writes only what changed: most packets find nothing to write,
+/// and a cache line that nobody writes stays shared between CPUs.
+#[inline(always)]
+pub fn touch<const N: usize>(flow: &mut Flow<N>, packet: &Packet<N>) {
+    let now = clock::seconds();
+    if flow.seen != now {
+        flow.seen = now;
+    }
+    let flags = flow.flags | progress(packet);
+    if flow.flags != flags {
+        flow.flags = flags;
+    }
+}
+
+/// What a packet tells about its flow's state.
+#[inline(always)]
+fn progress<const N: usize>(packet: &Packet<N>) -> u32 {
+    if packet.key.proto != proto::TCP {
+        return ESTABLISHED;
+    }
+    let mut flags = 0;
+    if packet.tcp_flags & tcp::RST != 0 {
+        flags |= RST;
+    }
+    if packet.tcp_flags & tcp::FIN != 0 {
+        flags |= FIN;
+    }
+    if packet.tcp_flags & tcp::ACK != 0 {
+        flags |= ESTABLISHED;
+    }
+    flags
+}
+
+/// The key of the other direction of the same flow, as the packet is observed there.
+#[inline(always)]
+pub fn opposite<const N: usize>(key: &FlowKey<N>, flow: &Flow<N>) -> FlowKey<N> {
+    match key.direction {
+        // in c:cp → V:vp, becoming c:cp′ → B:bp, is answered by out B:bp → c:cp′.
+        INGRESS => FlowKey {
+            src: flow.addr,
+            src_port: flow.port,
+            dst: key.src,
+            dst_port: flow.client_port,
+            direction: EGRESS,
+            ..*key
+        },
+        // out B:bp → c:cp′, becoming V:vp → c:cp, answers in c:cp → V:vp.
+        _ => FlowKey {
+            src: key.dst,
+            src_port: flow.client_port,
+            dst: flow.addr,
+            dst_port: flow.port,
+            direction: INGRESS,
+            ..*key
+        },
+    }
+}
+
+/// Whether the flow with the directions `flow` and `opposite` has ended or gone quiet, so that its
+/// tuple may be given to another.
+#[inline(always)]
+pub fn finished<const N: usize>(flow: &Flow<N>, opposite: &FlowKey<N>) -> bool
+where
+    Ip<N>: Family<N>,
+{
+    let (mut flags, mut both) = (flow.flags, 0);
+    let mut seen = flow.seen;
+    if let Some(other) = find(opposite) {
+        flags |= other.flags;
+        both = flow.flags & other.flags;
+        seen = seen.max(other.seen);
+    }
+    let idle = clock::seconds().saturating_sub(seen);
+    if opposite.proto == proto::TCP {
+        let limit = match flags & (ESTABLISHED | FIN) {
+            ESTABLISHED => idle::TCP_ESTABLISHED,
+            0 => idle::TCP_HANDSHAKE,
+            _ => idle::TCP_CLOSE_WAIT,
+        };
+        return flags & RST != 0 || both & FIN != 0 || idle >= limit;
+    }
+    let answered = both & ESTABLISHED != 0;
+    idle >= if answered { idle::UDP_ANSWERED } else { idle::UDP_UNANSWERED }
+}
+
+/// Whether one side has said that it is done: a new SYN then begins a new flow.
+#[inline(always)]
+pub fn closing<const N: usize>(flow: &Flow<N>) -> bool {
+    flow.flags & (FIN | RST) != 0
+}

@@ -1,0 +1,152 @@
+//! The verdict matrix (A40–A49) and the choice of a backend (A38).
+
+use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
+use sluice_common::{
+    backend::{Backend, flags as backend_flags},
+    flow::{Flow, flags::MASQUERADE},
+    frontend::{
+        Frontend, Range,
+        flags::{EXTERNAL, LOCAL_POLICY, NO_ENDPOINTS},
+    },
+    iface::flags::POD,
+    net::Addr,
+    reason::Reason,
+    settings::{detector, flags::MASQUERADE_ALL},
+};
+
+use super::lookup;
+use crate::{
+    family::{Family, Ip},
+    maps::IFACES,
+    settings,
+};
+
+/// Whom a packet is from, as the traffic policies see it (A42–A44).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A pod, says the detector.
+    Pod,
+    /// This node itself.
+    Node,
+    /// Anyone else.
+    Other,
+}
+
+/// Classifies the source of a packet that entered by `ifindex`.
+#[inline(always)]
+pub fn source<const N: usize>(addr: &Addr<N>, ifindex: u32) -> Source
+where
+    Ip<N>: Family<N>,
+{
+    let Some(settings) = settings::get() else { return Source::Other };
+    let (mode, pods) = <Ip<N> as Family<N>>::detector(settings);
+    let pod = match mode {
+        detector::PREFIX => pods.contains(addr),
+        detector::IFACE => iface_flags(ifindex) & POD != 0,
+        _ => false,
+    };
+    match pod {
+        true => Source::Pod,
+        false if lookup::is_local(addr) => Source::Node,
+        false => Source::Other,
+    }
+}
+
+/// The flags of an instrumented interface.
+#[inline(always)]
+pub fn iface_flags(ifindex: u32) -> u32 {
+    // SAFETY: the controller replaces elements whole.
+    unsafe { IFACES.get(ifindex) }.map_or(0, |iface| iface.flags)
+}
+
+/// Whether the packet's source becomes the node, and the endpoints it may reach.
+#[inline(always)]
+fn policy<const N: usize>(frontend: &Frontend, source: Source) -> (u32, Range)
+where
+    Ip<N>: Family<N>,
+{
+    let masquerade = |yes| if yes { MASQUERADE } else { 0 };
+    if frontend.flags & EXTERNAL == 0 {
+        return (masquerade(masquerades_cluster_ip::<N>(source)), frontend.cluster); // A40
+    }
+    if frontend.flags & LOCAL_POLICY == 0 {
+        return (MASQUERADE, frontend.cluster); // A41
+    }
+    match source {
+        Source::Pod => (0, frontend.cluster),           // A42
+        Source::Node => (MASQUERADE, frontend.cluster), // A43
+        Source::Other => (0, frontend.local),           // A44
+    }
+}
+
+/// A40, A45.
+#[inline(always)]
+fn masquerades_cluster_ip<const N: usize>(source: Source) -> bool
+where
+    Ip<N>: Family<N>,
+{
+    let Some(settings) = settings::get() else { return false };
+    let (mode, _) = <Ip<N> as Family<N>>::detector(settings);
+    settings.flags & MASQUERADE_ALL != 0 || (mode != detector::NONE && source != Source::Pod)
+}
+
+/// Chooses where a new flow from `client` to `frontend` goes; its flags say MASQUERADE if it is to
+/// be masqueraded.
+#[inline(always)]
+pub fn backend<const N: usize>(
+    frontend: &Frontend,
+    client: &Addr<N>,
+    source: Source,
+) -> Result<Flow<N>, Reason>
+where
+    Ip<N>: Family<N>,
+{
+    if frontend.flags & NO_ENDPOINTS != 0 {
+        return Err(Reason::NoEndpoints); // A47
+    }
+    let (mut flags, range) = policy::<N>(frontend, source);
+    if range.len == 0 {
+        return Err(Reason::NoLocalEndpoint); // A48, A49
+    }
+    // SAFETY: the helper has no preconditions.
+    let random = unsafe { bpf_get_prandom_u32() };
+    let slot = range.start + ((u64::from(random) * u64::from(range.len)) >> 32) as u32;
+    let id = *<Ip<N> as Family<N>>::slots().get(slot).ok_or(Reason::MissingBackend)?;
+    let backend = usable::<N>(id).ok_or(Reason::MissingBackend)?;
+    if backend.addr == *client {
+        flags = MASQUERADE; // A46
+    }
+    Ok(Flow {
+        addr: backend.addr,
+        port: backend.port,
+        client_port: backend.port,
+        seen: 0,
+        service: frontend.service,
+        backend: id,
+        generation: backend.generation,
+        flags,
+    })
+}
+
+/// The backend `id`, if there is one.
+#[inline(always)]
+fn usable<const N: usize>(id: u32) -> Option<&'static Backend<N>>
+where
+    Ip<N>: Family<N>,
+{
+    <Ip<N> as Family<N>>::backends().get(id).filter(|backend| backend.flags != 0)
+}
+
+/// Whether the backend that a flow chose is still the same endpoint and has all of `flags`.
+#[inline(always)]
+pub fn still<const N: usize>(id: u32, generation: u32, flags: u8) -> bool
+where
+    Ip<N>: Family<N>,
+{
+    usable::<N>(id).is_some_and(|b| b.generation == generation && b.flags & flags == flags)
+}
+
+/// UDP flows stay with an endpoint that serves (A73).
+pub const SERVING: u8 = backend_flags::SERVING;
+/// New flows need one that the policies allow.
+pub const ELIGIBLE: u8 = backend_flags::ELIGIBLE;

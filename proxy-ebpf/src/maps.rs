@@ -1,0 +1,79 @@
+//! The maps, as docs/maps.md describes them.
+//!
+//! Names are cut at 15 characters by the kernel, so they stay below that. BTF maps, so that
+//! `bpftool map dump` prints named fields.
+
+use aya_ebpf::{
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray},
+    macros::btf_map,
+};
+use sluice_common::{
+    backend::Backend,
+    flow::{Flow, FlowKey},
+    frontend::{Frontend, FrontendKey},
+    iface::Iface,
+    limits,
+    net::{Addr, V4, V6},
+    reason,
+    service::ServiceName,
+    settings::Settings,
+    socket::{SocketKey, SocketPeer},
+};
+
+/// No memory is taken for elements that are not there (`BPF_F_NO_PREALLOC`).
+const NO_PREALLOC: usize = 1;
+
+/// Where services are reached → what may be reached there. Written by the controller.
+pub type Frontends<const N: usize> =
+    HashMap<FrontendKey<N>, Frontend, { limits::FRONTENDS as usize }, NO_PREALLOC>;
+/// Index → backend id. Written by the controller; a range is filled before a frontend names it.
+pub type Slots = Array<u32, { limits::SLOTS as usize }>;
+/// Backend id → endpoint. Written by the controller.
+pub type Backends<const N: usize> = Array<Backend<N>, { limits::BACKENDS as usize }>;
+/// Tuple and direction → rewrite. Written by the tc programs; the oldest give way when full.
+pub type Flows<const N: usize> = LruHashMap<FlowKey<N>, Flow<N>, { limits::FLOWS as usize }>;
+/// Addresses of the node → flags. Written by the controller, from netlink.
+pub type NodeAddrs<const N: usize> =
+    HashMap<Addr<N>, u32, { limits::NODE_ADDRS as usize }, NO_PREALLOC>;
+/// Socket and peer → the other name of the peer. Written by the socket hooks.
+pub type Sockets<const N: usize> =
+    LruHashMap<SocketKey<N>, SocketPeer<N>, { limits::SOCKETS as usize }>;
+
+#[btf_map]
+pub static FRONTENDS_V4: Frontends<V4> = HashMap::new();
+#[btf_map]
+pub static FRONTENDS_V6: Frontends<V6> = HashMap::new();
+#[btf_map]
+pub static SLOTS_V4: Slots = Array::new();
+#[btf_map]
+pub static SLOTS_V6: Slots = Array::new();
+#[btf_map]
+pub static BACKENDS_V4: Backends<V4> = Array::new();
+#[btf_map]
+pub static BACKENDS_V6: Backends<V6> = Array::new();
+#[btf_map]
+pub static FLOWS_V4: Flows<V4> = LruHashMap::new();
+#[btf_map]
+pub static FLOWS_V6: Flows<V6> = LruHashMap::new();
+#[btf_map]
+pub static NODE_ADDRS_V4: NodeAddrs<V4> = HashMap::new();
+#[btf_map]
+pub static NODE_ADDRS_V6: NodeAddrs<V6> = HashMap::new();
+#[btf_map]
+pub static SOCKETS_V4: Sockets<V4> = LruHashMap::new();
+#[btf_map]
+pub static SOCKETS_V6: Sockets<V6> = LruHashMap::new();
+
+/// Service id → names. For people and for restarts; no program reads it.
+#[btf_map]
+pub static SERVICES: HashMap<u32, ServiceName, { limits::SERVICES as usize }, NO_PREALLOC> =
+    HashMap::new();
+/// Interface index → what the programs must know of it. Written by the controller.
+#[btf_map]
+pub static IFACES: HashMap<u32, Iface, { limits::IFACES as usize }, NO_PREALLOC> = HashMap::new();
+/// The one set of settings. Written by the controller.
+#[btf_map]
+pub static SETTINGS: Array<Settings, 1> = Array::new();
+/// Packets by reason, per CPU. Written by the programs.
+#[btf_map]
+pub static REASONS: PerCpuArray<u64, { reason::COUNT as usize }> = PerCpuArray::new();

@@ -1,0 +1,3 @@
+//! Source translation: masquerading (A40–A46).
+
+pub mod masquerade;

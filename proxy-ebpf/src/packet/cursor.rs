@@ -1,0 +1,88 @@
+//! Reading and writing packet bytes: the one place that touches a socket buffer.
+//!
+//! Bytes are copied through helpers rather than through direct pointers: they also reach what
+//! lies outside the linear part, and they need no bounds that the compiler could reorder.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::{
+    bindings::__sk_buff,
+    helpers::generated::{
+        bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_skb_load_bytes, bpf_skb_store_bytes,
+    },
+};
+
+/// The packet in flight.
+#[derive(Clone, Copy)]
+pub struct Skb {
+    pub raw: *mut __sk_buff,
+}
+
+impl Skb {
+    /// Bytes of the packet, from the link-layer header on.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        // SAFETY: the kernel hands every program a valid context.
+        unsafe { (*self.raw).len as usize }
+    }
+
+    /// The device that the packet enters or leaves by.
+    #[inline(always)]
+    pub fn ifindex(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.raw).ifindex }
+    }
+
+    /// The EtherType, in host byte order, with or without an Ethernet header.
+    #[inline(always)]
+    pub fn protocol(&self) -> u16 {
+        // SAFETY: as above.
+        u16::from_be(unsafe { (*self.raw).protocol as u16 })
+    }
+
+    /// Copies a `T`, a plain structure of bytes, out of the packet.
+    #[inline(always)]
+    pub fn read<T: Copy>(&self, offset: usize) -> Option<T> {
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: the helper writes exactly `size_of::<T>()` bytes, or fails; callers ask only
+        // for types in which every bit pattern is valid.
+        unsafe {
+            let to = value.as_mut_ptr().cast();
+            match bpf_skb_load_bytes(self.raw.cast(), offset as u32, to, size_of::<T>() as u32) {
+                0 => Some(value.assume_init()),
+                _ => None,
+            }
+        }
+    }
+
+    /// Copies a `T` into the packet; checksums are the caller's affair.
+    #[inline(always)]
+    pub fn write<T: Copy>(&self, offset: usize, value: &T) -> Option<()> {
+        // SAFETY: the helper reads `size_of::<T>()` bytes of a live value.
+        let code = unsafe {
+            let from = core::ptr::from_ref(value).cast_mut().cast();
+            bpf_skb_store_bytes(self.raw, offset as u32, from, size_of::<T>() as u32, 0)
+        };
+        (code == 0).then_some(())
+    }
+
+    /// Updates an IPv4 header's checksum for a change of four bytes.
+    #[inline(always)]
+    pub fn fix_header_checksum(&self, offset: usize, from: u32, to: u32) -> Option<()> {
+        // SAFETY: the helper checks the offset.
+        let code = unsafe {
+            bpf_l3_csum_replace(self.raw, offset as u32, u64::from(from), u64::from(to), 4)
+        };
+        (code == 0).then_some(())
+    }
+
+    /// Updates a transport checksum: `flags` carry the width of the change and its kind.
+    #[inline(always)]
+    pub fn fix_checksum(&self, offset: usize, from: u32, to: u32, flags: u64) -> Option<()> {
+        // SAFETY: the helper checks the offset.
+        let code = unsafe {
+            bpf_l4_csum_replace(self.raw, offset as u32, u64::from(from), u64::from(to), flags)
+        };
+        (code == 0).then_some(())
+    }
+}

@@ -1,0 +1,49 @@
+//! The IPv4 header.
+
+use sluice_common::net::V4;
+
+use super::{Packet, cursor::Skb};
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Ipv4 {
+    version_length: u8,
+    tos: u8,
+    total_length: [u8; 2],
+    id: [u8; 2],
+    fragment: [u8; 2],
+    ttl: u8,
+    proto: u8,
+    checksum: [u8; 2],
+}
+
+/// Bytes of a header without options.
+const MINIMUM: usize = 20;
+
+/// The offset of a fragment, without its three flags.
+const FRAGMENT_OFFSET: u16 = 0x1fff;
+
+/// Parses the header at `packet.l3`. Options are allowed.
+#[inline(always)]
+pub fn parse(skb: &Skb, packet: &mut Packet<V4>) -> Option<()> {
+    let l3 = usize::from(packet.l3);
+    let ip: Ipv4 = skb.read(l3)?;
+    let header = usize::from(ip.version_length & 15) * 4;
+    if ip.version_length >> 4 != 4 || header < MINIMUM {
+        return None;
+    }
+    let present = skb.len() - l3;
+    // Zero is a segmentation-offload packet of more than 64 KiB (BIG TCP, 6.3, b1a78b9b9886).
+    let total = match u16::from_be_bytes(ip.total_length) {
+        0 => present,
+        length => usize::from(length),
+    };
+    if total < header || total > present {
+        return None;
+    }
+    packet.l4 = (l3 + header) as u16;
+    packet.payload = (total - header) as u32;
+    packet.later_fragment = u16::from_be_bytes(ip.fragment) & FRAGMENT_OFFSET != 0;
+    packet.key.proto = ip.proto;
+    packet.read_addresses(skb)
+}

@@ -1,0 +1,109 @@
+//! The IPv6 header and its extension headers.
+
+use sluice_common::net::V6;
+
+use super::{Packet, cursor::Skb};
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Ipv6 {
+    version: [u8; 4],
+    payload_length: [u8; 2],
+    next: u8,
+    hop_limit: u8,
+}
+
+/// Bytes of the fixed header.
+const FIXED: usize = 40;
+
+/// The start that all extension headers share, and what two of them go on with.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Extension {
+    next: u8,
+    length: u8,
+    /// A fragment header's offset and flags; a routing header's type and segments left.
+    rest: [u8; 2],
+}
+
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const DESTINATION: u8 = 60;
+
+/// RFC 8200 recommends one of each; a chain longer than this is not worth a program's time.
+const MAX_EXTENSIONS: usize = 6;
+
+/// Parses the header at `packet.l3` and walks to the transport header.
+#[inline(always)]
+pub fn parse(skb: &Skb, packet: &mut Packet<V6>) -> Option<()> {
+    let l3 = usize::from(packet.l3);
+    let ip: Ipv6 = skb.read(l3)?;
+    if ip.version[0] >> 4 != 6 {
+        return None;
+    }
+    let present = skb.len() - l3;
+    // Zero is a jumbogram, which here is a segmentation-offload packet (BIG TCP, 5.19).
+    let total = match u16::from_be_bytes(ip.payload_length) {
+        0 => present,
+        length => FIXED + usize::from(length),
+    };
+    if total > present {
+        return None;
+    }
+    let mut chain = Chain { proto: ip.next, offset: l3 + FIXED, later_fragment: false };
+    for _ in 0..MAX_EXTENSIONS {
+        if !chain.goes_on() {
+            break;
+        }
+        chain.step(skb)?;
+    }
+    if chain.goes_on() {
+        return None;
+    }
+    packet.l4 = chain.offset as u16;
+    packet.payload = (l3 + total).checked_sub(chain.offset)? as u32;
+    packet.later_fragment = chain.later_fragment;
+    packet.key.proto = chain.proto;
+    packet.read_addresses(skb)
+}
+
+/// A walk along the extension headers.
+struct Chain {
+    /// Type of the next header.
+    proto: u8,
+    /// Where it stands.
+    offset: usize,
+    later_fragment: bool,
+}
+
+impl Chain {
+    /// Whether the next header is another extension. What follows a later fragment's header is
+    /// payload, whatever its type.
+    #[inline(always)]
+    fn goes_on(&self) -> bool {
+        let extension =
+            matches!(self.proto, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION);
+        extension && !self.later_fragment
+    }
+
+    /// Steps over one extension header.
+    #[inline(always)]
+    fn step(&mut self, skb: &Skb) -> Option<()> {
+        let extension: Extension = skb.read(self.offset)?;
+        let length = match self.proto {
+            FRAGMENT => {
+                self.later_fragment = u16::from_be_bytes(extension.rest) & !7 != 0;
+                8
+            }
+            AUTHENTICATION => (usize::from(extension.length) + 2) * 4,
+            // With segments left the destination is a waypoint, not the receiver.
+            ROUTING if extension.rest[1] != 0 => return None,
+            _ => (usize::from(extension.length) + 1) * 8,
+        };
+        self.proto = extension.next;
+        self.offset += length;
+        Some(())
+    }
+}

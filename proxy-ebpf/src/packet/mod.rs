@@ -1,0 +1,138 @@
+//! A packet, parsed: who talks to whom, and where its headers stand.
+
+pub mod checksum;
+pub mod cursor;
+pub mod ipv4;
+pub mod ipv6;
+pub mod rewrite;
+
+use sluice_common::{
+    flow::FlowKey,
+    net::{Addr, Port, proto},
+};
+
+use crate::family::{Family, Ip};
+use cursor::Skb;
+
+/// The first bytes of TCP, UDP and SCTP alike.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Ports {
+    src: Port,
+    dst: Port,
+}
+
+/// TCP's data offset and flags, at offset 12.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct TcpControl {
+    offset: u8,
+    flags: u8,
+}
+
+/// TCP's flag bits.
+pub mod tcp {
+    pub const FIN: u8 = 1;
+    pub const SYN: u8 = 2;
+    pub const RST: u8 = 4;
+    pub const ACK: u8 = 16;
+}
+
+const TCP_HEADER: u32 = 20;
+const UDP_HEADER: u32 = 8;
+const SCTP_HEADER: u32 = 12;
+
+/// A packet of a transport that services know.
+///
+/// It is its own key in FLOWS, so that addresses stand on the stack once.
+#[derive(Clone, Copy)]
+pub struct Packet<const N: usize> {
+    pub key: FlowKey<N>,
+    /// TCP's flags; 0 for other transports.
+    pub tcp_flags: u8,
+    /// A fragment but the first: it has no transport header.
+    pub later_fragment: bool,
+    /// Offset of the IP header.
+    pub l3: u16,
+    /// Offset of the transport header.
+    pub l4: u16,
+    /// Bytes from `l4` to the packet's end.
+    pub payload: u32,
+}
+
+impl<const N: usize> Packet<N>
+where
+    Ip<N>: Family<N>,
+{
+    /// Parses the packet whose IP header is at `l3`. `None`: another transport, a later fragment,
+    /// or too short to hold what it claims, which is the receiver's affair.
+    #[inline(always)]
+    pub fn parse(skb: &Skb, l3: usize, direction: u8) -> Option<Self> {
+        let mut packet = Self::empty(l3, direction);
+        <Ip<N> as Family<N>>::header(skb, &mut packet)?;
+        packet.transport(skb)?;
+        Some(packet)
+    }
+
+    #[inline(always)]
+    fn empty(l3: usize, direction: u8) -> Self {
+        let zero = Port::new(0);
+        Self {
+            key: FlowKey {
+                src: Addr::UNSPECIFIED,
+                dst: Addr::UNSPECIFIED,
+                src_port: zero,
+                dst_port: zero,
+                proto: 0,
+                direction,
+                pad: [0; 2],
+            },
+            tcp_flags: 0,
+            later_fragment: false,
+            l3: l3 as u16,
+            l4: 0,
+            payload: 0,
+        }
+    }
+
+    /// Copies the addresses of the IP header, which stand in the key as they do in the packet.
+    #[inline(always)]
+    fn read_addresses(&mut self, skb: &Skb) -> Option<()> {
+        let offset = usize::from(self.l3) + <Ip<N> as Family<N>>::SRC_OFFSET;
+        let pair: [Addr<N>; 2] = skb.read(offset)?;
+        [self.key.src, self.key.dst] = pair;
+        Some(())
+    }
+
+    #[inline(always)]
+    fn transport(&mut self, skb: &Skb) -> Option<()> {
+        let minimum = match self.key.proto {
+            proto::TCP => TCP_HEADER,
+            proto::UDP => UDP_HEADER,
+            proto::SCTP => SCTP_HEADER,
+            _ => return None,
+        };
+        if self.later_fragment || self.payload < minimum {
+            return None;
+        }
+        let l4 = usize::from(self.l4);
+        let ports: Ports = skb.read(l4)?;
+        (self.key.src_port, self.key.dst_port) = (ports.src, ports.dst);
+        if self.key.proto == proto::TCP {
+            let control: TcpControl = skb.read(l4 + 12)?;
+            let length = u32::from(control.offset >> 4) * 4;
+            if length < TCP_HEADER || length > self.payload {
+                return None;
+            }
+            self.tcp_flags = control.flags;
+        }
+        Some(())
+    }
+
+    /// Whether the packet may begin a flow: a TCP segment only with a lone SYN (A26, C37).
+    #[inline(always)]
+    pub fn begins(&self) -> bool {
+        let control = tcp::SYN | tcp::ACK | tcp::RST;
+        self.key.proto != proto::TCP || self.tcp_flags & control == tcp::SYN
+    }
+}

@@ -1,0 +1,135 @@
+//! Connecting and sending: the service's address becomes a backend's.
+
+use aya_ebpf::bindings::BPF_ANY;
+use sluice_common::{
+    frontend::flags::ENDPOINT,
+    iface::addr_flags::{LOOPBACK, NODE_PORTS},
+    net::{Addr, Port, proto},
+    reason::Reason,
+    socket::{FORWARD, REVERSE, SocketPeer},
+};
+
+use super::address::Call;
+use crate::{
+    family::{Family, Ip},
+    lb::{lookup, select},
+};
+
+/// An IPv4 socket connects.
+#[inline(always)]
+pub fn connect4(call: &Call) -> Option<Reason> {
+    let backend = choose(call, call.v4(), false)?;
+    finish(call, backend, Call::set_v4)
+}
+
+/// An IPv6 socket connects, perhaps to a mapped IPv4 address.
+#[inline(always)]
+pub fn connect6(call: &Call) -> Option<Reason> {
+    if let Some(addr) = call.mapped() {
+        return finish(call, choose(call, addr, false)?, Call::set_mapped);
+    }
+    finish(call, choose(call, call.v6(), false)?, Call::set_v6)
+}
+
+/// An IPv4 socket sends a datagram to an address.
+#[inline(always)]
+pub fn send4(call: &Call) -> Option<Reason> {
+    let backend = choose(call, call.v4(), true)?;
+    finish(call, backend, Call::set_v4)
+}
+
+/// An IPv6 socket sends a datagram to an address. A mapped one comes to [`send4`].
+#[inline(always)]
+pub fn send6(call: &Call) -> Option<Reason> {
+    finish(call, choose(call, call.v6(), true)?, Call::set_v6)
+}
+
+/// Writes what was chosen into the call.
+#[inline(always)]
+fn finish<const N: usize>(
+    call: &Call,
+    chosen: Result<SocketPeer<N>, Reason>,
+    set: impl Fn(&Call, &Addr<N>),
+) -> Option<Reason> {
+    match chosen {
+        Ok(backend) => {
+            set(call, &backend.addr);
+            call.set_port(backend.port);
+            Some(Reason::SocketForward)
+        }
+        Err(Reason::NoEndpoints) => Some(Reason::SocketNoEndpoints),
+        Err(Reason::NoLocalEndpoint) => Some(Reason::SocketNoLocalEndpoint),
+        Err(reason) => Some(reason),
+    }
+}
+
+/// Chooses a backend, if `addr` and the call's port are a service's. With `sticky`, the socket's
+/// datagrams to one service go to one backend for as long as it serves, as a flow's would.
+#[inline(always)]
+fn choose<const N: usize>(
+    call: &Call,
+    addr: Addr<N>,
+    sticky: bool,
+) -> Option<Result<SocketPeer<N>, Reason>>
+where
+    Ip<N>: Family<N>,
+{
+    let (port, proto) = (call.port(), call.proto());
+    if !matches!(proto, proto::TCP | proto::UDP) || !call.is_served() {
+        return None;
+    }
+    let frontend = lookup::frontend(&addr, port, proto, NODE_PORTS | LOOPBACK)?;
+    if frontend.flags & ENDPOINT != 0 {
+        return None;
+    }
+    if sticky && let Some(backend) = earlier(call, addr, port) {
+        return Some(Ok(backend));
+    }
+    let flow = match select::backend(frontend, &Addr::UNSPECIFIED, select::Source::Node) {
+        Ok(flow) => flow,
+        Err(reason) => return Some(Err(reason)),
+    };
+    let backend = SocketPeer {
+        addr: flow.addr,
+        port: flow.port,
+        pad: [0; 2],
+        service: flow.service,
+        backend: flow.backend,
+        generation: flow.generation,
+    };
+    remember(call, addr, port, &backend, sticky);
+    Some(Ok(backend))
+}
+
+/// The backend that the socket's datagrams to this service went to, if it still serves.
+#[inline(always)]
+fn earlier<const N: usize>(call: &Call, addr: Addr<N>, port: Port) -> Option<SocketPeer<N>>
+where
+    Ip<N>: Family<N>,
+{
+    let key = call.key(addr, port, FORWARD);
+    // SAFETY: elements are only written whole.
+    let backend = unsafe { <Ip<N> as Family<N>>::sockets().get(&key) }?;
+    select::still::<N>(backend.backend, backend.generation, select::SERVING).then_some(*backend)
+}
+
+/// Remembers both names of the peer.
+#[inline(always)]
+fn remember<const N: usize>(
+    call: &Call,
+    addr: Addr<N>,
+    port: Port,
+    backend: &SocketPeer<N>,
+    sticky: bool,
+) where
+    Ip<N>: Family<N>,
+{
+    let sockets = <Ip<N> as Family<N>>::sockets();
+    // Without its entry the socket still works; it only learns the backend's name for its peer.
+    let reverse = call.key(backend.addr, backend.port, REVERSE);
+    let frontend = SocketPeer { addr, port, ..*backend };
+    let _ = sockets.insert(&reverse, &frontend, u64::from(BPF_ANY));
+    if sticky {
+        let _ = sockets.insert(&call.key(addr, port, FORWARD), backend, u64::from(BPF_ANY));
+    }
+}

@@ -1,0 +1,176 @@
+//! Ingress: the destination becomes a backend.
+
+use sluice_common::{
+    flow::{
+        EGRESS, Flow, FlowKey, INGRESS,
+        flags::{IDENTITY, MASQUERADE},
+    },
+    frontend::{Frontend, flags::ENDPOINT},
+    iface::{addr_flags::NODE_PORTS, flags::UPPER},
+    net::proto,
+    reason::Reason,
+};
+
+use super::reject;
+use crate::{
+    family::{Family, Ip},
+    flow::{
+        self,
+        create::{create, forget},
+    },
+    lb::{lookup, select},
+    packet::{Packet, cursor::Skb, rewrite},
+};
+
+/// Handles a packet of one family. `None`: not ours.
+#[inline(never)]
+pub fn handle<const N: usize>(skb: &Skb, l3: usize) -> Option<Reason>
+where
+    Ip<N>: Family<N>,
+{
+    let packet = Packet::<N>::parse(skb, l3, INGRESS)?;
+    let mut reason = Reason::NewFlow;
+    if let Some(flow) = flow::find(&packet.key) {
+        if keeps(flow, &packet) {
+            flow::touch(flow, &packet);
+            return Some(apply(skb, &packet, flow));
+        }
+        forget(&packet.key, flow);
+        reason = Reason::Rechosen;
+    }
+    if !packet.begins() {
+        return None;
+    }
+    begin(skb, &packet, reason)
+}
+
+/// Whether a packet follows the entry it found, or begins anew.
+#[inline(always)]
+fn keeps<const N: usize>(flow: &Flow<N>, packet: &Packet<N>) -> bool
+where
+    Ip<N>: Family<N>,
+{
+    let begins_tcp = packet.key.proto == proto::TCP && packet.begins();
+    if begins_tcp && flow::closing(flow) {
+        return false;
+    }
+    if flow.flags & (IDENTITY | MASQUERADE) != 0 || flow.service == 0 {
+        return true;
+    }
+    match packet.key.proto {
+        // Datagrams leave an endpoint that left (A73); a new connection wants one that is
+        // offered; what is established stays where it is (A26).
+        proto::UDP => select::still::<N>(flow.backend, flow.generation, select::SERVING),
+        _ if begins_tcp => select::still::<N>(flow.backend, flow.generation, select::ELIGIBLE),
+        _ => true,
+    }
+}
+
+/// Applies an entry.
+#[inline(always)]
+fn apply<const N: usize>(skb: &Skb, packet: &Packet<N>, flow: &Flow<N>) -> Reason
+where
+    Ip<N>: Family<N>,
+{
+    if flow.flags & IDENTITY != 0 {
+        return Reason::Direct;
+    }
+    let done = match flow.flags & MASQUERADE != 0 {
+        true => Reason::MasqueradeReply,
+        false => Reason::Forward,
+    };
+    destination(skb, packet, flow, done)
+}
+
+/// Rewrites the destination as `flow` says.
+#[inline(always)]
+fn destination<const N: usize>(
+    skb: &Skb,
+    packet: &Packet<N>,
+    flow: &Flow<N>,
+    done: Reason,
+) -> Reason
+where
+    Ip<N>: Family<N>,
+{
+    let end = rewrite::End::Destination;
+    match rewrite::rewrite(skb, packet, end, &flow.addr, flow.port, flow.client_port) {
+        Some(()) => done,
+        None => Reason::Rewrite,
+    }
+}
+
+/// The first packet of a flow, if it is for a service or a known endpoint.
+#[inline(always)]
+fn begin<const N: usize>(skb: &Skb, packet: &Packet<N>, reason: Reason) -> Option<Reason>
+where
+    Ip<N>: Family<N>,
+{
+    let frontend =
+        lookup::frontend(&packet.key.dst, packet.key.dst_port, packet.key.proto, NODE_PORTS)?;
+    if in_transit(skb, &packet.key) {
+        return None;
+    }
+    let mut flow = match target(skb, packet, frontend) {
+        Ok(flow) => flow?,
+        Err(Reason::NoEndpoints) => return Some(reject::send::<N>(skb, packet)),
+        Err(reason) => return Some(reason),
+    };
+    if let Err(reason) = create(&packet.key, &mut flow) {
+        return Some(reason);
+    }
+    if flow.flags & IDENTITY != 0 {
+        return Some(Reason::Claim);
+    }
+    let done = if frontend.flags & ENDPOINT != 0 { Reason::Claim } else { reason };
+    Some(destination(skb, packet, &flow, done))
+}
+
+/// Where a first packet goes: to a backend, or, directly, where it wanted to. `Ok(None)`: a
+/// direct packet above the device that it entered by.
+#[inline(always)]
+fn target<const N: usize>(
+    skb: &Skb,
+    packet: &Packet<N>,
+    frontend: &Frontend,
+) -> Result<Option<Flow<N>>, Reason>
+where
+    Ip<N>: Family<N>,
+{
+    if frontend.flags & ENDPOINT == 0 {
+        let source = select::source(&packet.key.src, skb.ifindex());
+        return select::backend(frontend, &packet.key.src, source).map(Some);
+    }
+    if select::iface_flags(skb.ifindex()) & UPPER != 0 {
+        return Ok(None);
+    }
+    Ok(Some(Flow {
+        addr: packet.key.dst,
+        port: packet.key.dst_port,
+        client_port: packet.key.src_port,
+        seen: 0,
+        service: 0,
+        backend: 0,
+        generation: 0,
+        flags: IDENTITY,
+    }))
+}
+
+/// Whether the packet belongs to a flow that was already handled where it entered.
+///
+/// Either it answers one (the answers' key is the packet's own tuple, and egress will rewrite it:
+/// only UDP gets here with an answer), or, above the device it entered by, it has been translated
+/// already and its new destination happens to be a frontend again.
+#[inline(always)]
+fn in_transit<const N: usize>(skb: &Skb, key: &FlowKey<N>) -> bool
+where
+    Ip<N>: Family<N>,
+{
+    let same = FlowKey { direction: EGRESS, ..*key };
+    if key.proto != proto::TCP
+        && flow::find(&same).is_some_and(|answered| answered.flags & MASQUERADE == 0)
+    {
+        return true;
+    }
+    select::iface_flags(skb.ifindex()) & UPPER != 0 && flow::find(&key.reversed(EGRESS)).is_some()
+}
