@@ -5,4 +5,6 @@
 //! (I/O in)  (pure)   (pure)  (I/O out)
 //! ```
 
+pub mod config;
+pub mod dataplane;
 pub mod model;

@@ -1,0 +1,3 @@
+//! The way out: from a plan to the kernel's maps and programs.
+
+pub mod object;

@@ -1,0 +1,124 @@
+//! One tuple, one flow (C31, C41): one client port towards several addresses of one backend.
+
+use sluice_common::{net::proto, reason::Reason};
+use testbed::packet::{
+    Datagram, FIN,
+    Hook::{Egress, Ingress},
+    Lab, Service, tcp,
+};
+
+use super::{FAMILIES, Family, Through, everywhere, first};
+
+/// Two services with one backend.
+fn twins(lab: &mut Lab, f: Family, proto: u8) {
+    for vip in [f.vip, f.vip2] {
+        let service = Service::new(&format!("{vip}:80"), proto);
+        lab.put(&service.backends(&[&format!("{}:8080", f.pod)]));
+    }
+}
+
+/// Asserts that the answer to `there` comes back as one to `sent`.
+fn answered(lab: &mut Lab, sent: &Datagram, there: &Datagram, reason: Reason) {
+    let back = lab.through(Egress, &there.reply(), reason);
+    assert_eq!((back.src, back.dst), (sent.dst, sent.src));
+}
+
+#[test]
+fn two_services_at_once() {
+    everywhere(|lab, f, proto| {
+        twins(lab, f, proto);
+        let a = first(proto, &format!("{}:40000 -> {}:80", f.pod2, f.vip));
+        let b = first(proto, &format!("{}:40000 -> {}:80", f.pod2, f.vip2));
+        let there_a = lab.through(Ingress, &a, Reason::NewFlow);
+        let there_b = lab.through(Ingress, &b, Reason::NewFlow);
+        assert_eq!(there_a.dst, there_b.dst);
+        assert_eq!(there_a.src, a.src, "the first keeps its port");
+        assert_ne!(there_b.src, b.src, "the second gives way");
+        answered(lab, &a, &there_a, Reason::Reply);
+        answered(lab, &b, &there_b, Reason::Reply);
+    });
+}
+
+#[test]
+fn a_service_and_its_endpoint_at_once() {
+    everywhere(|lab, f, proto| {
+        twins(lab, f, proto);
+        let service = first(proto, &format!("{}:40000 -> {}:80", f.pod2, f.vip));
+        let direct = first(proto, &format!("{}:40000 -> {}:8080", f.pod2, f.pod));
+        let there = lab.through(Ingress, &service, Reason::NewFlow);
+        let there_direct = lab.through(Ingress, &direct, Reason::Claim);
+        assert_eq!(there_direct.dst, direct.dst);
+        assert_ne!(there_direct.src, direct.src);
+        answered(lab, &service, &there, Reason::Reply);
+        answered(lab, &direct, &there_direct, Reason::Reply);
+    });
+}
+
+#[test]
+fn an_endpoint_and_then_its_service_at_once() {
+    everywhere(|lab, f, proto| {
+        twins(lab, f, proto);
+        let direct = first(proto, &format!("{}:40000 -> {}:8080", f.pod2, f.pod));
+        let service = first(proto, &format!("{}:40000 -> {}:80", f.pod2, f.vip));
+        let there_direct = lab.through(Ingress, &direct, Reason::Claim);
+        assert_eq!(there_direct, direct, "direct traffic is only noted");
+        let there = lab.through(Ingress, &service, Reason::NewFlow);
+        assert_ne!(there.src, service.src);
+        answered(lab, &direct, &there_direct, Reason::Direct);
+        answered(lab, &service, &there, Reason::Reply);
+    });
+}
+
+#[test]
+fn two_node_ports_from_outside_at_once() {
+    everywhere(|lab, f, proto| {
+        for (vip, port) in [(f.vip, 30080), (f.vip2, 30081)] {
+            let service = Service::new(&format!("{vip}:80"), proto).node_port(port, false);
+            lab.put(&service.backends(&[&format!("{}:8080", f.pod)]));
+        }
+        let mut sources = vec![];
+        for port in [30080, 30081] {
+            let sent = first(proto, &format!("{}:40000 -> {}:{port}", f.outside, f.node));
+            let there = lab.through(Ingress, &sent, Reason::NewFlow);
+            let gone = lab.through(Egress, &there, Reason::Masquerade);
+            let home = lab.through(Ingress, &gone.reply(), Reason::MasqueradeReply);
+            answered(lab, &sent, &home.reply(), Reason::Reply);
+            sources.push(gone.src);
+        }
+        assert_ne!(sources[0], sources[1]);
+    });
+}
+
+#[test]
+fn two_clients_with_one_port_are_masqueraded_apart() {
+    everywhere(|lab, f, proto| {
+        lab.put(&super::simple(f, proto).node_port(30080, false));
+        let mut sources = vec![];
+        for client in [f.outside, f.pod2] {
+            let sent = first(proto, &format!("{client}:40000 -> {}:30080", f.node));
+            let there = lab.through(Ingress, &sent, Reason::NewFlow);
+            let gone = lab.through(Egress, &there, Reason::Masquerade);
+            let home = lab.through(Ingress, &gone.reply(), Reason::MasqueradeReply);
+            assert_eq!(home.dst, there.src);
+            answered(lab, &sent, &home.reply(), Reason::Reply);
+            sources.push(gone.src);
+        }
+        assert_ne!(sources[0], sources[1]);
+    });
+}
+
+#[test]
+fn a_finished_flow_gives_its_tuple_up() {
+    for f in FAMILIES {
+        let mut lab = Lab::new();
+        twins(&mut lab, f, proto::TCP);
+        let ends = format!("{}:40000 -> {}:80", f.pod2, f.vip);
+        let there = lab.through(Ingress, &tcp(&ends).syn(), Reason::NewFlow);
+        lab.through(Ingress, &tcp(&ends).flags(FIN), Reason::Forward);
+        lab.through(Egress, &there.reply().flags(FIN), Reason::Reply);
+        let next = first(proto::TCP, &format!("{}:40000 -> {}:80", f.pod2, f.vip2));
+        let there = lab.through(Ingress, &next, Reason::NewFlow);
+        assert_eq!(there.src, next.src, "no other port is needed");
+        answered(&mut lab, &next, &there, Reason::Reply);
+    }
+}

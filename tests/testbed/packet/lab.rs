@@ -1,0 +1,328 @@
+//! The programs, loaded but attached to nothing, and maps to put services in.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use aya::{
+    Ebpf, EbpfLoader, Pod,
+    maps::{Array, HashMap, MapData, PerCpuArray},
+    programs::{SchedClassifier, TestRun, TestRunOptions},
+};
+use sluice::dataplane::object::OBJECT;
+use sluice_common::{
+    backend::{Backend, flags as backend_flags},
+    frontend::{Frontend, FrontendKey, Range, flags},
+    iface::{Iface, addr_flags},
+    net::{Addr, Port, Prefix, V4, V6, proto},
+    reason::Reason,
+    settings::{Settings, detector},
+};
+
+/// Interface that test packets are on: loopback's index, the only one a test run knows.
+const IFINDEX: u32 = 1;
+
+/// A tc program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// Packets entering the node.
+    Ingress,
+    /// Packets leaving the node.
+    Egress,
+}
+
+/// What a program did with a packet.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The program's return value.
+    pub action: i32,
+    /// The reasons it counted.
+    pub reasons: Vec<Reason>,
+    /// The frame afterwards.
+    pub frame: Vec<u8>,
+}
+
+/// The next program's turn.
+pub const NEXT: i32 = -1;
+/// The packet is gone.
+pub const DROP: i32 = 2;
+/// The packet leaves by another device, or the same.
+pub const REDIRECT: i32 = 7;
+
+/// A service to be put into the maps.
+#[derive(Clone, Debug)]
+pub struct Service {
+    frontends: Vec<(SocketAddr, u32)>,
+    proto: u8,
+    backends: Vec<SocketAddr>,
+    local: Vec<SocketAddr>,
+}
+
+impl Service {
+    /// A service with a ClusterIP.
+    pub fn tcp(address: &str) -> Self {
+        Self::new(address, proto::TCP)
+    }
+
+    /// A service with a ClusterIP.
+    pub fn udp(address: &str) -> Self {
+        Self::new(address, proto::UDP)
+    }
+
+    /// A service with a ClusterIP.
+    pub fn new(address: &str, proto: u8) -> Self {
+        let frontends = vec![(address.parse().expect("an address"), 0)];
+        Self { frontends, proto, backends: Vec::new(), local: Vec::new() }
+    }
+
+    /// Its endpoints.
+    pub fn backends(mut self, addresses: &[&str]) -> Self {
+        self.backends = addresses.iter().map(|a| a.parse().expect("an address")).collect();
+        self
+    }
+
+    /// Those on this node.
+    pub fn local(mut self, addresses: &[&str]) -> Self {
+        self.local = addresses.iter().map(|a| a.parse().expect("an address")).collect();
+        self
+    }
+
+    /// Another, external address; with externalTrafficPolicy=Local if `local`.
+    pub fn external(mut self, address: &str, local: bool) -> Self {
+        let policy = if local { flags::LOCAL_POLICY } else { 0 };
+        self.frontends.push((address.parse().expect("an address"), flags::EXTERNAL | policy));
+        self
+    }
+
+    /// A NodePort.
+    pub fn node_port(self, port: u16, local: bool) -> Self {
+        let any = match self.frontends[0].0.ip() {
+            IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+        };
+        self.external(&SocketAddr::new(any, port).to_string(), local)
+    }
+}
+
+/// Loaded programs, with nothing but a node's settings in the maps.
+pub struct Lab {
+    bpf: Ebpf,
+    /// Settings as written.
+    pub settings: Settings,
+    next_slot: u32,
+    next_backend: u32,
+    next_service: u32,
+    backends: Vec<(SocketAddr, u32)>,
+}
+
+impl Lab {
+    /// Loads the programs into maps of moderate size.
+    pub fn new() -> Self {
+        let mut loader = EbpfLoader::new();
+        for family in ["V4", "V6"] {
+            for (map, size) in [("SLOTS", 1024), ("BACKENDS", 1024), ("FLOWS", 8192)] {
+                loader.map_max_entries(format!("{map}_{family}").leak(), size);
+            }
+        }
+        let mut bpf = loader.load(OBJECT).expect("loading the programs");
+        for name in ["ingress", "egress"] {
+            program(&mut bpf, name).load().expect("the verifier's consent");
+        }
+        let settings = Settings {
+            netns_cookie: 0,
+            flags: 0,
+            node_port_min: 30_000,
+            node_port_max: 32_767,
+            masquerade_min: 61_000,
+            masquerade_max: 65_535,
+            detector_v4: detector::PREFIX,
+            detector_v6: detector::PREFIX,
+            pad: [0; 2],
+            pods_v4: Prefix { addr: Addr::new([10, 244, 0, 0]), mask: Addr::new([255, 255, 0, 0]) },
+            pods_v6: prefix6("fd00:10:244::", 48),
+        };
+        let mut lab = Self {
+            bpf,
+            settings,
+            next_slot: 0,
+            next_backend: 1,
+            next_service: 1,
+            backends: vec![],
+        };
+        lab.set(|_| {});
+        lab.iface(0);
+        lab.node_address("192.168.100.11");
+        lab.node_address("fd00:192:168::11");
+        lab
+    }
+
+    /// Changes the settings.
+    pub fn set(&mut self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.settings);
+        let settings = self.settings;
+        self.array("SETTINGS").set(0, settings, 0).expect("SETTINGS");
+    }
+
+    /// Sets the flags of the interface that all packets are on.
+    pub fn iface(&mut self, flags: u32) {
+        let iface = Iface {
+            flags,
+            masquerade_v4: Addr::new([192, 168, 100, 11]),
+            masquerade_v6: addr6("fd00:192:168::11"),
+        };
+        self.hash("IFACES").insert(IFINDEX, iface, 0).expect("IFACES");
+    }
+
+    /// Adds an address of the node that serves NodePorts.
+    pub fn node_address(&mut self, address: &str) {
+        match address.parse().expect("an address") {
+            IpAddr::V4(a) => self.hash("NODE_ADDRS_V4").insert(
+                Addr::<V4>::new(a.octets()),
+                addr_flags::NODE_PORTS,
+                0,
+            ),
+            IpAddr::V6(a) => self.hash("NODE_ADDRS_V6").insert(
+                Addr::<V6>::new(a.octets()),
+                addr_flags::NODE_PORTS,
+                0,
+            ),
+        }
+        .expect("NODE_ADDRS");
+    }
+
+    /// Puts a service into the maps, over an earlier one at the same addresses.
+    pub fn put(&mut self, service: &Service) {
+        let id = self.next_service;
+        self.next_service += 1;
+        let cluster = self.range(&service.backends, service.proto, id);
+        let local = self.range(&service.local, service.proto, id);
+        for (address, bits) in &service.frontends {
+            let none = if service.backends.is_empty() { flags::NO_ENDPOINTS } else { 0 };
+            let frontend = Frontend {
+                service: id,
+                flags: bits | none,
+                cluster,
+                local: if bits & flags::EXTERNAL == 0 { Range::default() } else { local },
+                affinity_timeout: 0,
+            };
+            self.frontend(*address, service.proto, frontend);
+        }
+    }
+
+    fn range(&mut self, backends: &[SocketAddr], proto: u8, service: u32) -> Range {
+        let range = Range { start: self.next_slot, len: backends.len() as u32 };
+        for address in backends {
+            let id = self.next_backend;
+            self.next_backend += 1;
+            self.backends.push((*address, id));
+            self.backend(
+                id,
+                *address,
+                proto,
+                service,
+                backend_flags::SERVING | backend_flags::ELIGIBLE,
+            );
+            let slots = if address.is_ipv4() { "SLOTS_V4" } else { "SLOTS_V6" };
+            let slot = self.next_slot;
+            self.array(slots).set(slot, id, 0).expect("SLOTS");
+            self.next_slot += 1;
+            let mark = Frontend { flags: flags::ENDPOINT, ..Frontend::default() };
+            self.frontend(*address, proto, mark);
+        }
+        range
+    }
+
+    fn frontend(&mut self, address: SocketAddr, proto: u8, frontend: Frontend) {
+        let port = Port::new(address.port());
+        match address.ip() {
+            IpAddr::V4(a) => {
+                let key = FrontendKey::new(Addr::<V4>::new(a.octets()), port, proto);
+                self.hash("FRONTENDS_V4").insert(key, frontend, 0)
+            }
+            IpAddr::V6(a) => {
+                let key = FrontendKey::new(Addr::<V6>::new(a.octets()), port, proto);
+                self.hash("FRONTENDS_V6").insert(key, frontend, 0)
+            }
+        }
+        .expect("FRONTENDS");
+    }
+
+    fn backend(&mut self, id: u32, address: SocketAddr, proto: u8, service: u32, flags: u8) {
+        let port = Port::new(address.port());
+        match address.ip() {
+            IpAddr::V4(a) => {
+                let addr = Addr::<V4>::new(a.octets());
+                let backend = Backend { addr, port, proto, flags, service, generation: 1 };
+                self.array("BACKENDS_V4").set(id, backend, 0)
+            }
+            IpAddr::V6(a) => {
+                let addr = Addr::<V6>::new(a.octets());
+                let backend = Backend { addr, port, proto, flags, service, generation: 1 };
+                self.array("BACKENDS_V6").set(id, backend, 0)
+            }
+        }
+        .expect("BACKENDS");
+    }
+
+    /// Retires every backend with this address.
+    pub fn retire(&mut self, address: &str, proto: u8) {
+        let address: SocketAddr = address.parse().expect("an address");
+        for (known, id) in self.backends.clone() {
+            if known == address {
+                self.backend(id, address, proto, 0, 0);
+            }
+        }
+    }
+
+    /// Runs a frame through a program.
+    pub fn run(&mut self, hook: Hook, frame: &[u8]) -> Seen {
+        let before = self.counters();
+        let name = if hook == Hook::Ingress { "ingress" } else { "egress" };
+        let mut out = vec![0; frame.len() + 256];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ..TestRunOptions::new()
+        };
+        let result = program(&mut self.bpf, name).test_run(options).expect("a test run");
+        let length = result.data_size_out as usize;
+        out.truncate(length);
+        let reasons = std::iter::zip(Reason::ALL, std::iter::zip(before, self.counters()))
+            .filter(|(_, (before, after))| after > before)
+            .map(|(reason, _)| *reason)
+            .collect();
+        Seen { action: result.return_value as i32, reasons, frame: out }
+    }
+
+    fn counters(&mut self) -> Vec<u64> {
+        let map = self.bpf.map("REASONS").expect("REASONS");
+        let counters: PerCpuArray<&MapData, u64> = PerCpuArray::try_from(map).expect("REASONS");
+        let sum = |i: usize| counters.get(&(i as u32), 0).expect("a counter").iter().sum();
+        (0..Reason::ALL.len()).map(sum).collect()
+    }
+
+    fn array<T: Pod>(&mut self, name: &str) -> Array<&mut MapData, T> {
+        Array::try_from(self.bpf.map_mut(name).expect(name)).expect(name)
+    }
+
+    fn hash<K: Pod, V: Pod>(&mut self, name: &str) -> HashMap<&mut MapData, K, V> {
+        HashMap::try_from(self.bpf.map_mut(name).expect(name)).expect(name)
+    }
+}
+
+impl Default for Lab {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn program<'a>(bpf: &'a mut Ebpf, name: &str) -> &'a mut SchedClassifier {
+    bpf.program_mut(name).expect(name).try_into().expect(name)
+}
+
+fn addr6(text: &str) -> Addr<V6> {
+    Addr::new(text.parse::<Ipv6Addr>().expect("an address").octets())
+}
+
+fn prefix6(text: &str, length: u32) -> Prefix<V6> {
+    let mask = u128::MAX << (128 - length);
+    Prefix { addr: addr6(text), mask: Addr::new(mask.to_be_bytes()) }
+}

@@ -1,0 +1,7 @@
+//! A packet's life through the real programs, by `BPF_PROG_TEST_RUN`: no interface, no namespace.
+
+mod datagram;
+mod lab;
+
+pub use datagram::{ACK, Datagram, FIN, IcmpError, RST, SYN, tcp, udp};
+pub use lab::{DROP, Hook, Lab, NEXT, REDIRECT, Seen, Service};
