@@ -19,6 +19,8 @@ pub struct Ip<const N: usize>;
 pub trait Family<const N: usize> {
     /// Offset of the source address in the IP header; the destination follows it.
     const SRC_OFFSET: usize;
+    /// Offset of the protocol number, or the type of the next header.
+    const PROTO_OFFSET: usize;
     /// Protocol number of this family's ICMP.
     const ICMP: u8;
 
@@ -32,10 +34,14 @@ pub trait Family<const N: usize> {
     fn masquerade(iface: &Iface) -> &Addr<N>;
     /// Parses the IP header at `packet.l3`; `None` for what is not a whole IP packet.
     fn header(skb: &Skb, packet: &mut Packet<N>) -> Option<()>;
+    /// Bytes of the IP header at `l3`, whose packet need not be whole. `None`: it is a fragment
+    /// without ports.
+    fn header_length(skb: &Skb, l3: usize) -> Option<usize>;
 }
 
 impl Family<V4> for Ip<V4> {
     const SRC_OFFSET: usize = 12;
+    const PROTO_OFFSET: usize = 9;
     const ICMP: u8 = sluice_common::net::proto::ICMP;
 
     #[inline(always)]
@@ -74,10 +80,15 @@ impl Family<V4> for Ip<V4> {
     fn header(skb: &Skb, packet: &mut Packet<V4>) -> Option<()> {
         ipv4::parse(skb, packet)
     }
+    #[inline(always)]
+    fn header_length(skb: &Skb, l3: usize) -> Option<usize> {
+        ipv4::length(skb, l3)
+    }
 }
 
 impl Family<V6> for Ip<V6> {
     const SRC_OFFSET: usize = 8;
+    const PROTO_OFFSET: usize = 6;
     const ICMP: u8 = sluice_common::net::proto::ICMPV6;
 
     #[inline(always)]
@@ -115,5 +126,9 @@ impl Family<V6> for Ip<V6> {
     #[inline(always)]
     fn header(skb: &Skb, packet: &mut Packet<V6>) -> Option<()> {
         ipv6::parse(skb, packet)
+    }
+    #[inline(always)]
+    fn header_length(skb: &Skb, l3: usize) -> Option<usize> {
+        ipv6::length(skb, l3)
     }
 }

@@ -39,23 +39,33 @@ where
 {
     // SAFETY: the controller replaces elements whole.
     let iface = unsafe { IFACES.get(skb.ifindex()) }.ok_or(Reason::NoMasqueradeAddress)?;
-    let addr = *<Ip<N> as Family<N>>::masquerade(iface);
+    let addr = <Ip<N> as Family<N>>::masquerade(iface);
     if addr.is_unspecified() {
         return Err(Reason::NoMasqueradeAddress);
     }
+    // Straight into the map: the stack has no room for copies.
+    flow.addr = *addr;
     // in B:bp → N:np restores c:cp′.
     let answer = Flow {
         addr: key.src,
         port: key.src_port,
         client_port: key.dst_port,
+        service: flow.service,
+        backend: flow.backend,
+        generation: flow.generation,
         seen: clock::seconds(),
         flags: MASQUERADE,
-        ..*flow
     };
-    let mut answers = key.reversed(INGRESS);
-    answers.dst = addr;
+    let mut answers = FlowKey {
+        src: key.dst,
+        dst: *addr,
+        src_port: key.dst_port,
+        dst_port: key.src_port,
+        proto: key.proto,
+        direction: INGRESS,
+        pad: [0; 2],
+    };
     free_port(skb, &mut answers, &answer)?;
-    flow.addr = addr;
     flow.port = answers.dst_port;
     flow.flags &= !PENDING;
     Ok(())

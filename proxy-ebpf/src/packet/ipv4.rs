@@ -47,3 +47,12 @@ pub fn parse(skb: &Skb, packet: &mut Packet<V4>) -> Option<()> {
     packet.key.proto = ip.proto;
     packet.read_addresses(skb)
 }
+
+/// Bytes of the header at `l3`, unless it is a later fragment's.
+#[inline(always)]
+pub fn length(skb: &Skb, l3: usize) -> Option<usize> {
+    let ip: Ipv4 = skb.read(l3)?;
+    let later = u16::from_be_bytes(ip.fragment) & FRAGMENT_OFFSET != 0;
+    let length = usize::from(ip.version_length & 15) * 4;
+    (!later && length >= MINIMUM).then_some(length)
+}

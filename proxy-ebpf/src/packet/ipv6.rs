@@ -107,3 +107,9 @@ impl Chain {
         Some(())
     }
 }
+
+/// Bytes of the header at `l3` of a packet that has no extension headers.
+#[inline(always)]
+pub fn length(_skb: &Skb, _l3: usize) -> Option<usize> {
+    Some(FIXED)
+}

@@ -2,6 +2,7 @@
 
 pub mod checksum;
 pub mod cursor;
+pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
 pub mod rewrite;
@@ -64,14 +65,33 @@ impl<const N: usize> Packet<N>
 where
     Ip<N>: Family<N>,
 {
-    /// Parses the packet whose IP header is at `l3`. `None`: another transport, a later fragment,
-    /// or too short to hold what it claims, which is the receiver's affair.
+    /// Parses the IP header at `l3`. `None`: none, or not as long as it claims to be, which is the
+    /// receiver's affair.
     #[inline(always)]
     pub fn parse(skb: &Skb, l3: usize, direction: u8) -> Option<Self> {
         let mut packet = Self::empty(l3, direction);
         <Ip<N> as Family<N>>::header(skb, &mut packet)?;
-        packet.transport(skb)?;
         Some(packet)
+    }
+
+    /// Parses as much of a packet as an ICMP error quotes: the IP header and the ports.
+    #[inline(always)]
+    pub fn quoted(skb: &Skb, l3: usize, direction: u8) -> Option<Self> {
+        let mut packet = Self::empty(l3, direction);
+        packet.key.proto = skb.read(l3 + <Ip<N> as Family<N>>::PROTO_OFFSET)?;
+        if !matches!(packet.key.proto, proto::TCP | proto::UDP | proto::SCTP) {
+            return None;
+        }
+        packet.l4 = (l3 + <Ip<N> as Family<N>>::header_length(skb, l3)?) as u16;
+        packet.read_addresses(skb)?;
+        packet.read_ports(skb)?;
+        Some(packet)
+    }
+
+    /// Whether the packet is an ICMP message of its family.
+    #[inline(always)]
+    pub fn is_icmp(&self) -> bool {
+        self.key.proto == <Ip<N> as Family<N>>::ICMP && !self.later_fragment
     }
 
     #[inline(always)]
@@ -105,7 +125,15 @@ where
     }
 
     #[inline(always)]
-    fn transport(&mut self, skb: &Skb) -> Option<()> {
+    fn read_ports(&mut self, skb: &Skb) -> Option<()> {
+        let ports: Ports = skb.read(usize::from(self.l4))?;
+        (self.key.src_port, self.key.dst_port) = (ports.src, ports.dst);
+        Some(())
+    }
+
+    /// Reads the transport header. `None`: another transport, a later fragment, or too short.
+    #[inline(always)]
+    pub fn transport(&mut self, skb: &Skb) -> Option<()> {
         let minimum = match self.key.proto {
             proto::TCP => TCP_HEADER,
             proto::UDP => UDP_HEADER,
@@ -115,11 +143,9 @@ where
         if self.later_fragment || self.payload < minimum {
             return None;
         }
-        let l4 = usize::from(self.l4);
-        let ports: Ports = skb.read(l4)?;
-        (self.key.src_port, self.key.dst_port) = (ports.src, ports.dst);
+        self.read_ports(skb)?;
         if self.key.proto == proto::TCP {
-            let control: TcpControl = skb.read(l4 + 12)?;
+            let control: TcpControl = skb.read(usize::from(self.l4) + 12)?;
             let length = u32::from(control.offset >> 4) * 4;
             if length < TCP_HEADER || length > self.payload {
                 return None;

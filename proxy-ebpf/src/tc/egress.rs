@@ -16,7 +16,7 @@ use crate::{
     flow,
     lb::lookup,
     nat::masquerade,
-    packet::{Packet, cursor::Skb, rewrite},
+    packet::{Packet, cursor::Skb, icmp, rewrite},
 };
 
 /// Handles a packet of one family. `None`: not ours.
@@ -25,7 +25,11 @@ pub fn handle<const N: usize>(skb: &Skb, l3: usize) -> Option<Reason>
 where
     Ip<N>: Family<N>,
 {
-    let packet = Packet::<N>::parse(skb, l3, EGRESS)?;
+    let mut packet = Packet::<N>::parse(skb, l3, EGRESS)?;
+    if packet.is_icmp() {
+        return icmp::translate(skb, &packet);
+    }
+    packet.transport(skb)?;
     let Some(flow) = flow::find(&packet.key) else { return claim_node_port_number(&packet) };
     flow::touch(flow, &packet);
     if flow.flags & IDENTITY != 0 {

@@ -19,7 +19,7 @@ use crate::{
         create::{create, forget},
     },
     lb::{lookup, select},
-    packet::{Packet, cursor::Skb, rewrite},
+    packet::{Packet, cursor::Skb, icmp, rewrite},
 };
 
 /// Handles a packet of one family. `None`: not ours.
@@ -28,7 +28,11 @@ pub fn handle<const N: usize>(skb: &Skb, l3: usize) -> Option<Reason>
 where
     Ip<N>: Family<N>,
 {
-    let packet = Packet::<N>::parse(skb, l3, INGRESS)?;
+    let mut packet = Packet::<N>::parse(skb, l3, INGRESS)?;
+    if packet.is_icmp() {
+        return icmp::translate(skb, &packet);
+    }
+    packet.transport(skb)?;
     let mut reason = Reason::NewFlow;
     if let Some(flow) = flow::find(&packet.key) {
         if keeps(flow, &packet) {

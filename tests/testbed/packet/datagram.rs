@@ -183,6 +183,36 @@ pub struct IcmpError {
 }
 
 impl IcmpError {
+    /// The frame of an error of this `kind` that `from` sends about a packet it saw.
+    pub fn about(from: IpAddr, kind: (u8, u8), packet: &Datagram) -> Vec<u8> {
+        let quoted = &packet.bytes()[14..];
+        let ethernet = PacketBuilder::ethernet2(FROM, TO);
+        let unused = [0; 4];
+        let mut frame = Vec::new();
+        match (from, packet.src.ip()) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => ethernet
+                .ipv4(a.octets(), b.octets(), 64)
+                .icmpv4_raw(kind.0, kind.1, unused)
+                .write(&mut frame, quoted),
+            (IpAddr::V6(a), IpAddr::V6(b)) => ethernet
+                .ipv6(a.octets(), b.octets(), 64)
+                .icmpv6_raw(kind.0, kind.1, unused)
+                .write(&mut frame, quoted),
+            mixed => panic!("two families: {mixed:?}"),
+        }
+        .expect("a vector takes everything");
+        frame
+    }
+
+    /// Reads a frame whose quoted packet is whole, asserting every checksum, the quoted ones too.
+    pub fn parse_whole(frame: &[u8]) -> (Self, Datagram) {
+        let error = Self::parse(frame);
+        let header = if error.src.is_ipv4() { 20 } else { 40 };
+        let ethertype: [u8; 2] = if error.src.is_ipv4() { [8, 0] } else { [0x86, 0xdd] };
+        let quoted = [&[0; 12], &ethertype[..], &frame[14 + header + 8..]].concat();
+        (error, Datagram::parse(&quoted))
+    }
+
     /// Reads a frame, asserting every checksum outside the quoted packet.
     pub fn parse(frame: &[u8]) -> Self {
         let packet = SlicedPacket::from_ethernet(frame).expect("a whole frame");
