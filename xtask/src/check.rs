@@ -31,7 +31,8 @@ pub(crate) fn all(toolchain: &Toolchain) -> Result<()> {
 }
 
 fn format() -> Result<()> {
-    step::run("fmt", "format", cargo::cargo("fmt").args(["--all", "--check"]))
+    let arguments = ["--all", "--check", "--", "--color=never"];
+    step::run("fmt", "format", cargo::cargo("fmt").args(arguments))
 }
 
 fn tidy() -> Result<()> {

@@ -12,7 +12,7 @@ use anyhow::Result;
 
 pub(crate) use toolchain::Toolchain;
 
-use crate::{cargo, missing::Missing, step::Step};
+use crate::{cargo, missing::Missing};
 
 /// Brings the machine to where everything builds and the tests can run; returns the toolchain
 /// that builds the kernel programs.
@@ -21,12 +21,11 @@ pub(crate) fn run() -> Result<Toolchain> {
     packages::ensure(&wanted())?;
     let toolchain = toolchain::find().ok_or_else(toolchain::missing)?;
     let linker = linker::ensure()?;
-    let what = format!(
-        "set-up: kernel programs by toolchain `{}`, linked by {}",
+    eprintln!(
+        "  ok    set-up: kernel programs by toolchain `{}`, linked by {}",
         toolchain.name,
         linker.display()
     );
-    Step::start(&what).done();
     Ok(toolchain)
 }
 

@@ -86,6 +86,7 @@ pub(crate) fn run(name: &str, what: &str, command: &mut Command) -> Result<()> {
     let log = log_file(name)?;
     let errors = log.try_clone().context("sharing the log")?;
     let step = Step::start(what);
+    command.env("CARGO_TERM_COLOR", "never");
     let status = command.stdin(Stdio::null()).stdout(log).stderr(errors).status();
     match status {
         Ok(status) if status.success() => {
