@@ -1,0 +1,98 @@
+//! Runs `cargo test`, shows what it says, and adds up its result lines.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{cargo, step};
+
+/// The sum of the `test result:` lines of one rung.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    pub(super) passed: u64,
+    pub(super) failed: u64,
+    ignored: u64,
+}
+
+/// Unit and property tests of the crates that need no privileges.
+pub(super) fn unit(arguments: &[String]) -> Result<Count> {
+    let mut command = cargo::cargo("test");
+    command.args(["--locked", "--no-fail-fast"]);
+    for package in ["sluice-common", "sluice", "xtask"] {
+        command.args(["--package", package]);
+    }
+    command.arg("--").args(arguments);
+    count("unit", &mut command)
+}
+
+/// One test target of `sluice-tests`. Its tests share the machine (namespaces, CPU, kernel
+/// limits), so they run one at a time.
+pub(super) fn privileged(target: &str, sluice: &Path, arguments: &[String]) -> Result<Count> {
+    let mut command = cargo::cargo("test");
+    command.args(["--locked", "--package", "sluice-tests", "--test", target, "--"]);
+    command.arg("--test-threads=1").args(arguments).env("SLUICE_BIN", sluice);
+    let count = count(target, &mut command)?;
+    if count.ignored > 0 {
+        bail!("{target}: {} tests were ignored; a privileged test never skips", count.ignored);
+    }
+    Ok(count)
+}
+
+fn count(name: &str, command: &mut Command) -> Result<Count> {
+    let mut log = step::log_file(name)?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("starting cargo test for {name}"))?;
+    let output = child.stdout.take().context("the output of cargo test")?;
+    let mut count = Count::default();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line.with_context(|| format!("reading the output of the tests {name}"))?;
+        let line = String::from_utf8_lossy(&line);
+        count.add(&line);
+        println!("{line}");
+        writeln!(log, "{line}").with_context(|| format!("writing the log of {name}"))?;
+    }
+    let status = child.wait().with_context(|| format!("waiting for the tests {name}"))?;
+    if !status.success() && count.failed == 0 {
+        bail!("cargo test for {name} ended without a result ({status})");
+    }
+    Ok(count)
+}
+
+impl Count {
+    /// Adds `test result: ok. 3 passed; 0 failed; 1 ignored; …`; other lines add nothing.
+    fn add(&mut self, line: &str) {
+        let Some((_, results)) = line.split_once("test result: ") else { return };
+        let results = results.split_once(". ").map_or(results, |(_, numbers)| numbers);
+        for part in results.split(';') {
+            let Some((number, what)) = part.trim().split_once(' ') else { continue };
+            let Ok(number) = number.parse::<u64>() else { continue };
+            match what {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Count;
+
+    #[test]
+    fn result_lines_add_up() {
+        let mut count = Count::default();
+        count.add("test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out");
+        count.add("test model::it_works ... ok");
+        count.add("test result: FAILED. 2 passed; 4 failed; 0 ignored; finished in 0.10s");
+        assert_eq!(count, Count { passed: 5, failed: 4, ignored: 1 });
+    }
+}
