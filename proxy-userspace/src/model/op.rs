@@ -20,6 +20,17 @@ pub enum MapOp<const N: usize> {
     Slot(u32, u32),
 }
 
+impl<const N: usize> MapOp<N> {
+    /// The service id that the write brings into use.
+    pub(super) fn service(&self) -> Option<u32> {
+        match self {
+            Self::Frontend(_, Some(frontend)) => Some(frontend.service).filter(|id| *id != 0),
+            Self::Backend(_, backend) => Some(backend.service).filter(|_| backend.flags != 0),
+            Self::Frontend(_, None) | Self::Slot(..) => None,
+        }
+    }
+}
+
 /// One write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "short-lived, made one at a time")]
