@@ -1,3 +1,8 @@
 //! The way out: from a plan to the kernel's maps and programs.
 
+pub mod apply;
+#[cfg(test)]
+pub(crate) mod fake;
 pub mod object;
+
+pub use apply::{Maps, Report, WriteError, apply};

@@ -1,6 +1,285 @@
 //! What the maps should hold, computed from objects alone: no clock, no randomness, no I/O, no
 //! failure.
+//!
+//! Events go in, a [`plan::Plan`] comes out; whoever runs it asks [`Model::allows`] before each
+//! write and tells [`Model::wrote`] after each that succeeded. What failed is in the next plan.
 
+mod backends;
+mod delta;
+mod endpoint;
+mod expand;
+mod family;
+mod frontends;
+mod ids;
+mod ledger;
+pub mod limits;
+pub mod mirror;
+pub mod name;
+mod objects;
+pub mod op;
 pub mod plan;
 pub mod problem;
+pub mod quarantine;
+mod ranges;
+mod refresh;
+mod shortage;
+mod slots;
 pub mod spec;
+mod tables;
+pub mod text;
+mod topology;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use sluice_common::net::{V4, V6};
+
+use ledger::{Ledger, Origin};
+use limits::Limits;
+use mirror::Mirror;
+use name::{PortKey, Services};
+use objects::Objects;
+use op::Op;
+use plan::Plan;
+use problem::Problem;
+use spec::{Event, ObjectName};
+use tables::{Held, Tables};
+
+/// What the model is told once.
+#[derive(Clone, Debug, Default)]
+pub struct ModelConfig {
+    /// Name of the own node (A8).
+    pub node_name: String,
+    /// Sizes of the maps.
+    pub limits: Limits,
+}
+
+/// What one service port has in the maps.
+#[derive(Debug)]
+struct HeldPort {
+    id: u32,
+    v4: Held<V4>,
+    v6: Held<V6>,
+}
+
+/// Objects, what follows from them, and what of that has been written.
+#[derive(Debug)]
+pub struct Model {
+    node_name: String,
+    zone: String,
+    local_addresses: BTreeSet<IpAddr>,
+    objects: Objects,
+    held: BTreeMap<ObjectName, BTreeMap<Arc<PortKey>, HeldPort>>,
+    services: Services,
+    v4: Tables<V4>,
+    v6: Tables<V6>,
+    node_ports: Option<(u16, u16)>,
+    ledger: Ledger,
+    /// Services of which something did not fit.
+    starved: BTreeSet<ObjectName>,
+    /// Whether the first plan after listing is still to come.
+    is_first: bool,
+}
+
+impl Model {
+    /// A model that knows of nothing and believes the maps empty.
+    pub fn new(config: ModelConfig) -> Self {
+        let limits = config.limits;
+        Self {
+            node_name: config.node_name,
+            zone: String::new(),
+            local_addresses: BTreeSet::new(),
+            objects: Objects::default(),
+            held: BTreeMap::new(),
+            services: Services::new(limits.services),
+            v4: Tables::new(&limits),
+            v6: Tables::new(&limits),
+            node_ports: None,
+            ledger: Ledger::default(),
+            starved: BTreeSet::new(),
+            is_first: true,
+        }
+    }
+
+    /// A model that starts from what pinned maps hold (A90): ids and ranges stay as they are, and
+    /// what no object asks for goes with the first plan.
+    pub fn adopt(config: ModelConfig, mirror: Mirror) -> Self {
+        let mut model = Self::new(config);
+        let used: Vec<u32> = services_of(&mirror).collect();
+        model.services.adopt(mirror.services, &used);
+        model.v4.adopt(mirror.v4);
+        model.v6.adopt(mirror.v6);
+        model.node_ports = mirror.node_ports;
+        model
+    }
+
+    /// Takes note of a change; [`Self::plan`] acts on it.
+    pub fn handle(&mut self, event: Event) {
+        match event {
+            Event::Services(change) => self.objects.change_services(change),
+            Event::Slices(change) => self.objects.change_slices(change),
+            Event::Node(node) => {
+                if self.zone != node.zone {
+                    self.zone = node.zone;
+                    self.objects.mark_all();
+                }
+            }
+            // No map value depends on them: A51 and A52 are not decided here.
+            Event::ServiceCidrs(_) => {}
+            Event::Problem(problem) => {
+                self.ledger.add(Origin::Source(problem.subject.clone()), problem);
+            }
+            Event::Cleared(subject) => self.ledger.set(Origin::Source(subject), Vec::new()),
+        }
+    }
+
+    /// The addresses of the node's interfaces: a cluster IP among them is answered locally.
+    pub fn set_local_addresses(&mut self, addresses: BTreeSet<IpAddr>) {
+        let changed: BTreeSet<IpAddr> =
+            self.local_addresses.symmetric_difference(&addresses).copied().collect();
+        let touched = |ips: &[IpAddr]| ips.iter().any(|ip| changed.contains(&ip.to_canonical()));
+        let services = self.objects.services();
+        let names: Vec<ObjectName> = services
+            .filter(|(_, spec)| touched(&spec.cluster_ips))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in names {
+            self.objects.mark(name);
+        }
+        self.local_addresses = addresses;
+    }
+
+    /// What is to be written now, and the Problems that came up since the last call.
+    ///
+    /// Empty until Services and EndpointSlices have both been listed (A90). Costs as much as what
+    /// changed, plus what failed before.
+    pub fn plan(&mut self) -> (Plan, Vec<Problem>) {
+        if !self.objects.are_listed() {
+            return (Plan::default(), self.ledger.take_new());
+        }
+        for name in self.objects.take_dirty() {
+            self.refresh(&name);
+        }
+        if std::mem::take(&mut self.is_first) {
+            self.services.delta.touch_all();
+            self.v4.drop_adopted();
+            self.v6.drop_adopted();
+        }
+        self.note_disputes();
+        (self.pending(), self.ledger.take_new())
+    }
+
+    /// Whether a write's own preconditions have been written. If not, it waits for a later plan.
+    pub fn allows(&self, op: &Op) -> bool {
+        match op {
+            Op::NameService(..) | Op::NodePorts(..) => true,
+            Op::ForgetService(id) => !self.v4.uses(*id) && !self.v6.uses(*id),
+            Op::V4(op) => self.is_named(op.service()) && self.v4.allows(op),
+            Op::V6(op) => self.is_named(op.service()) && self.v6.allows(op),
+        }
+    }
+
+    /// Takes note of a write that succeeded.
+    pub fn wrote(&mut self, op: &Op) {
+        match op {
+            Op::NameService(id, name) => self.services.delta.wrote(*id, Some(*name)),
+            Op::ForgetService(id) => self.services.forgot(*id),
+            Op::NodePorts(low, high) => self.node_ports = Some((*low, *high)),
+            Op::V4(op) => self.v4.wrote(op),
+            Op::V6(op) => self.v6.wrote(op),
+        }
+    }
+
+    /// Tells the time, from any fixed start, so that what was retired long enough ago is reused.
+    pub fn tick(&mut self, now: Duration) {
+        let freed = [self.services.tick(now), self.v4.tick(now), self.v6.tick(now)];
+        self.v4.frontends.retry();
+        self.v6.frontends.retry();
+        if freed.contains(&true) {
+            for name in std::mem::take(&mut self.starved) {
+                self.objects.mark(name);
+            }
+        }
+    }
+
+    /// Whether Services and EndpointSlices have been listed (A90).
+    pub fn is_listed(&self) -> bool {
+        self.objects.are_listed()
+    }
+
+    /// Whether the maps hold everything that the last plan wanted.
+    pub fn is_settled(&self) -> bool {
+        let pending = self.services.delta.has_pending()
+            || self.v4.has_pending()
+            || self.v6.has_pending()
+            || self.node_ports != Some(self.wanted_node_ports());
+        !pending
+    }
+
+    /// Every Problem there is.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.ledger.all().into_iter()
+    }
+
+    /// What the maps hold, as far as the model was told.
+    pub fn written(&self) -> Mirror {
+        Mirror {
+            services: self.services.delta.written().clone(),
+            v4: self.v4.written(),
+            v6: self.v6.written(),
+            node_ports: self.node_ports,
+        }
+    }
+
+    /// What the maps should hold.
+    pub fn wanted(&self) -> Mirror {
+        Mirror {
+            services: self.services.delta.wanted().clone(),
+            v4: self.v4.wanted(),
+            v6: self.v6.wanted(),
+            node_ports: Some(self.wanted_node_ports()),
+        }
+    }
+
+    /// An id is given away again when its name is gone, so nothing uses one without a name.
+    fn is_named(&self, service: Option<u32>) -> bool {
+        service.is_none_or(|id| self.services.delta.is_settled(&id))
+    }
+
+    fn pending(&self) -> Plan {
+        let mut plan = Plan { v4: self.v4.plan(), v6: self.v6.plan(), ..Plan::default() };
+        for (id, name) in self.services.delta.pending() {
+            match name {
+                Some(name) => plan.name_services.push((id, name)),
+                None => plan.forget_services.push(id),
+            }
+        }
+        let ports = self.wanted_node_ports();
+        plan.node_ports = (self.node_ports != Some(ports)).then_some(ports);
+        plan
+    }
+
+    fn wanted_node_ports(&self) -> (u16, u16) {
+        match (self.v4.frontends.node_ports(), self.v6.frontends.node_ports()) {
+            (Some(a), Some(b)) => (a.0.min(b.0), a.1.max(b.1)),
+            (Some(ports), None) | (None, Some(ports)) => ports,
+            (None, None) => (1, 0),
+        }
+    }
+}
+
+fn services_of(mirror: &Mirror) -> impl Iterator<Item = u32> {
+    let v4 = mirror.v4.frontends.values().map(|frontend| frontend.service);
+    let v6 = mirror.v6.frontends.values().map(|frontend| frontend.service);
+    let backends4 = mirror.v4.backends.values().map(|backend| backend.service);
+    let backends6 = mirror.v6.backends.values().map(|backend| backend.service);
+    v4.chain(v6).chain(backends4).chain(backends6)
+}

@@ -22,7 +22,8 @@ pub struct FamilyPlan<const N: usize> {
     pub fill_slots: Vec<(u32, u32)>,
     /// Frontends to write.
     pub switch_frontends: Vec<(FrontendKey<N>, Frontend)>,
-    /// Backends to free: the value has no flags, and keeps its generation.
+    /// Backends to free: the value has no flags, and keeps its generation. Or to take out of
+    /// choice: the value has flags, but no longer `ELIGIBLE`.
     pub retire_backends: Vec<(u32, Backend<N>)>,
 }
 

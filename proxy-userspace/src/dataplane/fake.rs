@@ -1,0 +1,152 @@
+//! A fake kernel: maps that check, after every single write, what the real ones rely on.
+//!
+//! It proves the order of the writes, and that failures are survived. It does not prove what the
+//! kernel's programs make of the maps.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use sluice_common::{
+    backend::Backend,
+    frontend::{Frontend, FrontendKey, Range},
+};
+
+use super::apply::{Maps, WriteError};
+use crate::model::{
+    mirror::{FamilyMirror, Mirror},
+    op::{MapOp, Op},
+    quarantine::GRACE,
+};
+
+/// Maps in memory.
+#[derive(Debug, Default)]
+pub struct FakeMaps {
+    content: Mirror,
+    retired4: Retired,
+    retired6: Retired,
+    /// Set by the test; ranges are retired and reused at this time.
+    pub now: Duration,
+    /// Which writes fail: tells from the number of the write, the first being 1.
+    pub fault: Option<fn(usize) -> bool>,
+    /// Number of writes so far, failed ones included.
+    pub writes: usize,
+    /// What went wrong, in words; a test expects none.
+    pub violations: Vec<String>,
+}
+
+/// When which slot was last named by a frontend.
+type Retired = BTreeMap<u32, Duration>;
+
+impl FakeMaps {
+    /// Maps that hold something already, as after a restart.
+    pub fn holding(content: Mirror) -> Self {
+        Self { content, ..Self::default() }
+    }
+
+    /// What the maps hold.
+    pub fn content(&self) -> &Mirror {
+        &self.content
+    }
+
+    fn check(&mut self) {
+        let mut violations = find(&self.content.v4);
+        violations.extend(find(&self.content.v6));
+        let writes = self.writes;
+        self.violations.extend(violations.into_iter().map(|v| format!("write {writes}: {v}")));
+    }
+}
+
+impl Maps for FakeMaps {
+    fn write(&mut self, op: &Op) -> Result<(), WriteError> {
+        self.writes += 1;
+        if self.fault.is_some_and(|fails| fails(self.writes)) {
+            let cause = format!("injected at write {}", self.writes);
+            return Err(WriteError::Failed { map: "FAKE", cause });
+        }
+        let early = match op {
+            Op::NameService(id, name) => {
+                self.content.services.insert(*id, *name);
+                None
+            }
+            Op::ForgetService(id) => {
+                self.content.services.remove(id);
+                None
+            }
+            Op::NodePorts(low, high) => {
+                self.content.node_ports = Some((*low, *high));
+                None
+            }
+            Op::V4(op) => write(&mut self.content.v4, &mut self.retired4, self.now, op),
+            Op::V6(op) => write(&mut self.content.v6, &mut self.retired6, self.now, op),
+        };
+        self.violations.extend(early);
+        self.check();
+        Ok(())
+    }
+}
+
+fn write<const N: usize>(
+    maps: &mut FamilyMirror<N>,
+    retired: &mut Retired,
+    now: Duration,
+    op: &MapOp<N>,
+) -> Option<String> {
+    match op {
+        MapOp::Frontend(key, value) => {
+            let old = match value {
+                Some(value) => maps.frontends.insert(*key, *value),
+                None => maps.frontends.remove(key),
+            };
+            for slot in old.iter().flat_map(slots) {
+                retired.insert(slot, now);
+            }
+            None
+        }
+        MapOp::Backend(id, backend) => {
+            maps.backends.insert(*id, *backend);
+            None
+        }
+        MapOp::Slot(slot, id) => {
+            let same = maps.slots.insert(*slot, *id) == Some(*id);
+            let used = maps.frontends.values().any(|f| slots(f).any(|named| named == *slot));
+            let recent = retired.get(slot).is_some_and(|since| now - *since < GRACE);
+            (!same && (used || recent)).then(|| format!("slot {slot} was reused too early"))
+        }
+    }
+}
+
+fn slots(frontend: &Frontend) -> impl Iterator<Item = u32> {
+    let all = |range: Range| range.start..range.start.saturating_add(range.len);
+    all(frontend.cluster).chain(all(frontend.local))
+}
+
+fn find<const N: usize>(maps: &FamilyMirror<N>) -> Vec<String> {
+    let mut violations = Vec::new();
+    for (key, frontend) in &maps.frontends {
+        for slot in slots(frontend) {
+            violations.extend(fault_of(maps, key, frontend, slot));
+        }
+    }
+    violations
+}
+
+fn fault_of<const N: usize>(
+    maps: &FamilyMirror<N>,
+    key: &FrontendKey<N>,
+    frontend: &Frontend,
+    slot: u32,
+) -> Option<String> {
+    let Some(id) = maps.slots.get(&slot) else {
+        return Some(format!("{key:?} names slot {slot}, which is not filled"));
+    };
+    let backend: Option<&Backend<N>> = maps.backends.get(id).filter(|b| b.flags != 0);
+    match backend {
+        None => Some(format!("{key:?} leads to backend {id}, which is not there")),
+        Some(b) if b.service != frontend.service => {
+            Some(format!("{key:?} leads to backend {id} of another service"))
+        }
+        Some(b) if b.flags & sluice_common::backend::flags::ELIGIBLE == 0 => {
+            Some(format!("{key:?} leads to backend {id}, which may not be chosen"))
+        }
+        Some(_) => None,
+    }
+}

@@ -1,0 +1,149 @@
+//! From a service port to what the maps should say about it, for one address family (A11).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use sluice_common::{
+    backend,
+    frontend::{Frontend, FrontendKey, Range, flags},
+    net::Addr,
+};
+
+use super::{
+    endpoint::{Choice, Endpoints, Policy, Target, choose},
+    family,
+    spec::{ServicePort, ServiceSpec, TrafficPolicy},
+    topology::Place,
+    validate::usable,
+};
+
+/// What governs a frontend (A37).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A cluster IP: internalTrafficPolicy.
+    Cluster,
+    /// NodePort, load-balancer address, external IP: externalTrafficPolicy.
+    External,
+}
+
+/// What the node contributes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Site<'a> {
+    /// Where the node is.
+    pub(super) place: Place<'a>,
+    /// Addresses bound on a local interface.
+    pub(super) addresses: &'a BTreeSet<IpAddr>,
+}
+
+/// What the maps should say about one service port, without ids and slots.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted<const N: usize> {
+    /// Where it is reached.
+    pub(super) frontends: BTreeMap<FrontendKey<N>, Kind>,
+    /// Its backends' flags.
+    pub(super) backends: BTreeMap<Target<N>, u8>,
+    /// Its lists.
+    pub(super) choice: Choice<N>,
+    policy: Policy,
+    affinity_timeout: u32,
+}
+
+impl<const N: usize> Wanted<N> {
+    /// What is wanted of a service port that is gone, or not of this family.
+    pub(super) fn nothing() -> Self {
+        Self {
+            frontends: BTreeMap::new(),
+            backends: BTreeMap::new(),
+            choice: Choice { cluster: Vec::new(), local: Vec::new(), has_endpoints: false },
+            policy: Policy {
+                internal: TrafficPolicy::Cluster,
+                external: TrafficPolicy::Cluster,
+                exposed: false,
+            },
+            affinity_timeout: 0,
+        }
+    }
+
+    /// What is wanted of a service port.
+    pub(super) fn of(
+        spec: &ServiceSpec,
+        port: &ServicePort,
+        endpoints: &Endpoints<'_, N>,
+        site: &Site<'_>,
+    ) -> Self {
+        let policy = Policy::of::<N>(spec, port);
+        let choice = choose(endpoints, policy, &site.place);
+        Self {
+            frontends: frontends(spec, port, site),
+            backends: backends(endpoints, &choice),
+            choice,
+            policy,
+            affinity_timeout: spec.affinity_timeout,
+        }
+    }
+
+    /// The map's value, given the ids and the ranges of [`Self::choice`]'s lists.
+    pub(super) fn value(&self, kind: Kind, service: u32, cluster: Range, local: Range) -> Frontend {
+        let none = Range::default();
+        let rejects = if self.choice.has_endpoints { 0 } else { flags::NO_ENDPOINTS };
+        let (flags, cluster, local) = match (kind, self.policy.internal, self.policy.external) {
+            (Kind::Cluster, TrafficPolicy::Cluster, _) => (0, cluster, none),
+            (Kind::Cluster, TrafficPolicy::Local, _) => (0, local, none),
+            (Kind::External, _, TrafficPolicy::Cluster) => (flags::EXTERNAL, cluster, none),
+            (Kind::External, _, TrafficPolicy::Local) => {
+                (flags::EXTERNAL | flags::LOCAL_POLICY, cluster, local)
+            }
+        };
+        let affinity_timeout = self.affinity_timeout;
+        Frontend { service, flags: flags | rejects, cluster, local, affinity_timeout }
+    }
+}
+
+/// A20–A22. A Service without a cluster IP of the family has nothing in it (A11).
+fn frontends<const N: usize>(
+    spec: &ServiceSpec,
+    port: &ServicePort,
+    site: &Site<'_>,
+) -> BTreeMap<FrontendKey<N>, Kind> {
+    let mut frontends = BTreeMap::new();
+    let is_of_family = |ip: &IpAddr| family::addr::<N>(ip.to_canonical()).is_some();
+    if !spec.cluster_ips.iter().any(is_of_family) {
+        return frontends;
+    }
+    let proto = family::number(port.protocol);
+    if port.node_port != 0 {
+        let anywhere = Addr::UNSPECIFIED;
+        frontends.insert(family::key(anywhere, port.node_port, proto), Kind::External);
+    }
+    for addr in spec.external_ips.iter().chain(&spec.load_balancer_ips).copied().filter_map(usable)
+    {
+        frontends.insert(family::key(addr, port.port, proto), Kind::External);
+    }
+    for ip in &spec.cluster_ips {
+        let Some(addr) = usable(*ip) else { continue };
+        let key = family::key(addr, port.port, proto);
+        // A cluster IP that is bound here is answered here: NodeLocal DNS.
+        if site.addresses.contains(&ip.to_canonical()) {
+            frontends.remove(&key);
+        } else {
+            frontends.insert(key, Kind::Cluster);
+        }
+    }
+    frontends
+}
+
+/// Every endpoint that serves keeps its backend, so that UDP flows may stay (A73, A75).
+fn backends<const N: usize>(
+    endpoints: &Endpoints<'_, N>,
+    choice: &Choice<N>,
+) -> BTreeMap<Target<N>, u8> {
+    let serving = endpoints.iter().filter(|(_, e)| e.serving);
+    let mut backends: BTreeMap<_, _> =
+        serving.map(|(target, _)| (*target, backend::flags::SERVING)).collect();
+    for target in choice.cluster.iter().chain(&choice.local) {
+        *backends.entry(*target).or_default() |= backend::flags::ELIGIBLE;
+    }
+    backends
+}

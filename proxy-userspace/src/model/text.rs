@@ -1,0 +1,122 @@
+//! The maps as text: no ids and no slots, so that equal behaviour reads the same.
+
+use std::net::SocketAddr;
+
+use sluice_common::{
+    backend,
+    frontend::{Frontend, FrontendKey, Range, flags},
+    net::proto,
+};
+
+use super::{
+    family,
+    mirror::{FamilyMirror, Mirror},
+    name::PortKey,
+};
+
+/// One line a frontend, then one a backend, IPv4 first.
+pub fn dump(mirror: &Mirror) -> String {
+    let mut lines = String::new();
+    dump_family(mirror, &mirror.v4, &mut lines);
+    dump_family(mirror, &mirror.v6, &mut lines);
+    lines
+}
+
+/// `10.96.0.10:80/tcp`, `[fd00::10]:80/tcp`, or `nodeport 30080/tcp`.
+pub fn place<const N: usize>(key: &FrontendKey<N>) -> String {
+    let port = key.port.number();
+    let proto = protocol(key.proto);
+    if key.addr.is_unspecified() {
+        return format!("nodeport {port}/{proto}");
+    }
+    format!("{}/{proto}", SocketAddr::new(family::ip(&key.addr), port))
+}
+
+/// `V4` or `V6`.
+pub(super) fn family<const N: usize>() -> &'static str {
+    if N == 4 { "V4" } else { "V6" }
+}
+
+fn protocol(number: u8) -> String {
+    match number {
+        proto::TCP => "tcp".to_owned(),
+        proto::UDP => "udp".to_owned(),
+        proto::SCTP => "sctp".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn dump_family<const N: usize>(mirror: &Mirror, family: &FamilyMirror<N>, lines: &mut String) {
+    let mut rows: Vec<String> = Vec::new();
+    for (key, frontend) in &family.frontends {
+        rows.push(frontend_row(mirror, family, key, frontend));
+    }
+    let mut backends: Vec<String> = family
+        .backends
+        .values()
+        .filter(|backend| backend.flags != 0)
+        .map(|backend| {
+            let at = SocketAddr::new(family::ip(&backend.addr), backend.port.number());
+            let mut row = format!("backend {at} of {}", service(mirror, backend.service));
+            let words =
+                [(backend::flags::SERVING, " serving"), (backend::flags::ELIGIBLE, " eligible")];
+            for (_, word) in words.iter().filter(|(flag, _)| backend.flags & flag != 0) {
+                row.push_str(word);
+            }
+            row
+        })
+        .collect();
+    backends.sort();
+    rows.append(&mut backends);
+    for row in rows {
+        lines.push_str(&row);
+        lines.push('\n');
+    }
+}
+
+fn frontend_row<const N: usize>(
+    mirror: &Mirror,
+    family: &FamilyMirror<N>,
+    key: &FrontendKey<N>,
+    frontend: &Frontend,
+) -> String {
+    let mut row = place(key);
+    if frontend.flags & flags::ENDPOINT != 0 {
+        row.push_str(" endpoint");
+        return row;
+    }
+    let is = |flag: u32| frontend.flags & flag != 0;
+    let name = service(mirror, frontend.service);
+    let kind = if is(flags::EXTERNAL) { "external" } else { "cluster" };
+    row.push_str(&format!(" {name} {kind} -> {}", targets(family, frontend.cluster)));
+    if is(flags::LOCAL_POLICY) {
+        row.push_str(&format!("; local -> {}", targets(family, frontend.local)));
+    }
+    if is(flags::NO_ENDPOINTS) {
+        row.push_str("; reject");
+    }
+    if frontend.affinity_timeout != 0 {
+        row.push_str(&format!("; affinity {}s", frontend.affinity_timeout));
+    }
+    row
+}
+
+fn service(mirror: &Mirror, id: u32) -> String {
+    match mirror.services.get(&id).and_then(PortKey::parse) {
+        Some(key) => key.to_string(),
+        None => "(unnamed)".to_owned(),
+    }
+}
+
+fn targets<const N: usize>(family: &FamilyMirror<N>, range: Range) -> String {
+    if range.len == 0 {
+        return "none".to_owned();
+    }
+    let slots = (range.start..range.start.saturating_add(range.len)).map(|slot| {
+        let id = family.slots.get(&slot)?;
+        let backend = family.backends.get(id).filter(|backend| backend.flags != 0)?;
+        Some(SocketAddr::new(family::ip(&backend.addr), backend.port.number()).to_string())
+    });
+    let named: Vec<String> = slots.map(|at| at.unwrap_or_else(|| "missing".to_owned())).collect();
+    named.join(", ")
+}
