@@ -10,6 +10,7 @@
 
 pub mod backend;
 pub mod flow;
+pub mod fragment;
 pub mod frontend;
 pub mod iface;
 pub mod limits;

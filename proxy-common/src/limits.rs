@@ -8,6 +8,8 @@ pub const SLOTS: u32 = 1_048_576;
 pub const BACKENDS: u32 = 262_144;
 /// Flow entries, two to four a flow (about 96 or 128 bytes each).
 pub const FLOWS: u32 = 262_144;
+/// Datagrams whose fragments are on their way.
+pub const FRAGMENTS: u32 = 8_192;
 /// Entries of sockets that the socket hooks translated, two a peer.
 pub const SOCKETS: u32 = 65_536;
 /// Service ports, both families together (about 264 bytes each).

@@ -89,8 +89,6 @@ reasons! {
         "The flow table refused a new entry.",
     Rewrite "rewrite" Drop
         "The kernel refused to change the packet.",
-    FragmentUnknown "fragment-unknown" Drop
-        "A later fragment to a service came before its first.",
 }
 
 /// Number of counters.

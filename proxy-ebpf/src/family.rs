@@ -8,7 +8,7 @@ use sluice_common::{
 };
 
 use crate::{
-    maps::{self, Backends, Flows, Frontends, NodeAddrs, Slots, Sockets},
+    maps::{self, Backends, Flows, Fragments, Frontends, NodeAddrs, Slots, Sockets},
     packet::{Packet, cursor::Skb, ipv4, ipv6},
 };
 
@@ -29,6 +29,7 @@ pub trait Family<const N: usize> {
     fn backends() -> &'static Backends<N>;
     fn flows() -> &'static Flows<N>;
     fn node_addrs() -> &'static NodeAddrs<N>;
+    fn fragments() -> &'static Fragments<N>;
     fn sockets() -> &'static Sockets<N>;
     fn detector(settings: &Settings) -> (u8, &Prefix<N>);
     fn masquerade(iface: &Iface) -> &Addr<N>;
@@ -63,6 +64,10 @@ impl Family<V4> for Ip<V4> {
     #[inline(always)]
     fn node_addrs() -> &'static NodeAddrs<V4> {
         &maps::NODE_ADDRS_V4
+    }
+    #[inline(always)]
+    fn fragments() -> &'static Fragments<V4> {
+        &maps::FRAGMENTS_V4
     }
     #[inline(always)]
     fn sockets() -> &'static Sockets<V4> {
@@ -110,6 +115,10 @@ impl Family<V6> for Ip<V6> {
     #[inline(always)]
     fn node_addrs() -> &'static NodeAddrs<V6> {
         &maps::NODE_ADDRS_V6
+    }
+    #[inline(always)]
+    fn fragments() -> &'static Fragments<V6> {
+        &maps::FRAGMENTS_V6
     }
     #[inline(always)]
     fn sockets() -> &'static Sockets<V6> {

@@ -10,6 +10,7 @@ use aya_ebpf::{
 use sluice_common::{
     backend::Backend,
     flow::{Flow, FlowKey},
+    fragment::{FragmentKey, FragmentPorts},
     frontend::{Frontend, FrontendKey},
     iface::Iface,
     limits,
@@ -35,6 +36,9 @@ pub type Flows<const N: usize> = LruHashMap<FlowKey<N>, Flow<N>, { limits::FLOWS
 /// Addresses of the node → flags. Written by the controller, from netlink.
 pub type NodeAddrs<const N: usize> =
     HashMap<Addr<N>, u32, { limits::NODE_ADDRS as usize }, NO_PREALLOC>;
+/// Fragmented datagram → its ports. Written by the tc programs; the oldest give way when full.
+pub type Fragments<const N: usize> =
+    LruHashMap<FragmentKey<N>, FragmentPorts, { limits::FRAGMENTS as usize }>;
 /// Socket and peer → the other name of the peer. Written by the socket hooks.
 pub type Sockets<const N: usize> =
     LruHashMap<SocketKey<N>, SocketPeer<N>, { limits::SOCKETS as usize }>;
@@ -59,6 +63,10 @@ pub static FLOWS_V6: Flows<V6> = LruHashMap::new();
 pub static NODE_ADDRS_V4: NodeAddrs<V4> = HashMap::new();
 #[btf_map]
 pub static NODE_ADDRS_V6: NodeAddrs<V6> = HashMap::new();
+#[btf_map]
+pub static FRAGMENTS_V4: Fragments<V4> = LruHashMap::new();
+#[btf_map]
+pub static FRAGMENTS_V6: Fragments<V6> = LruHashMap::new();
 #[btf_map]
 pub static SOCKETS_V4: Sockets<V4> = LruHashMap::new();
 #[btf_map]

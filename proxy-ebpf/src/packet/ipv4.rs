@@ -2,7 +2,7 @@
 
 use sluice_common::net::V4;
 
-use super::{Packet, cursor::Skb};
+use super::{Fragment, Packet, cursor::Skb};
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -22,6 +22,8 @@ const MINIMUM: usize = 20;
 
 /// The offset of a fragment, without its three flags.
 const FRAGMENT_OFFSET: u16 = 0x1fff;
+/// The flag of every fragment but the last.
+const MORE_FRAGMENTS: u16 = 0x2000;
 
 /// Parses the header at `packet.l3`. Options are allowed.
 #[inline(always)]
@@ -43,7 +45,12 @@ pub fn parse(skb: &Skb, packet: &mut Packet<V4>) -> Option<()> {
     }
     packet.l4 = (l3 + header) as u16;
     packet.payload = (total - header) as u32;
-    packet.later_fragment = u16::from_be_bytes(ip.fragment) & FRAGMENT_OFFSET != 0;
+    packet.fragment = match u16::from_be_bytes(ip.fragment) {
+        field if field & FRAGMENT_OFFSET != 0 => Fragment::Later,
+        field if field & MORE_FRAGMENTS != 0 => Fragment::First,
+        _ => Fragment::Whole,
+    };
+    packet.fragment_id = [0, 0, ip.id[0], ip.id[1]];
     packet.key.proto = ip.proto;
     packet.read_addresses(skb)
 }

@@ -2,7 +2,7 @@
 
 use sluice_common::net::V6;
 
-use super::{Packet, cursor::Skb};
+use super::{Fragment, Packet, cursor::Skb};
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -52,7 +52,8 @@ pub fn parse(skb: &Skb, packet: &mut Packet<V6>) -> Option<()> {
     if total > present {
         return None;
     }
-    let mut chain = Chain { proto: ip.next, offset: l3 + FIXED, later_fragment: false };
+    let mut chain =
+        Chain { proto: ip.next, offset: l3 + FIXED, fragment: Fragment::Whole, id: [0; 4] };
     for _ in 0..MAX_EXTENSIONS {
         if !chain.goes_on() {
             break;
@@ -64,7 +65,8 @@ pub fn parse(skb: &Skb, packet: &mut Packet<V6>) -> Option<()> {
     }
     packet.l4 = chain.offset as u16;
     packet.payload = (l3 + total).checked_sub(chain.offset)? as u32;
-    packet.later_fragment = chain.later_fragment;
+    packet.fragment = chain.fragment;
+    packet.fragment_id = chain.id;
     packet.key.proto = chain.proto;
     packet.read_addresses(skb)
 }
@@ -75,7 +77,9 @@ struct Chain {
     proto: u8,
     /// Where it stands.
     offset: usize,
-    later_fragment: bool,
+    fragment: Fragment,
+    /// Identification of a fragmented datagram.
+    id: [u8; 4],
 }
 
 impl Chain {
@@ -85,7 +89,7 @@ impl Chain {
     fn goes_on(&self) -> bool {
         let extension =
             matches!(self.proto, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION);
-        extension && !self.later_fragment
+        extension && self.fragment != Fragment::Later
     }
 
     /// Steps over one extension header.
@@ -94,7 +98,12 @@ impl Chain {
         let extension: Extension = skb.read(self.offset)?;
         let length = match self.proto {
             FRAGMENT => {
-                self.later_fragment = u16::from_be_bytes(extension.rest) & !7 != 0;
+                self.fragment = match u16::from_be_bytes(extension.rest) {
+                    field if field & !7 != 0 => Fragment::Later,
+                    field if field & 1 != 0 => Fragment::First,
+                    _ => Fragment::Whole,
+                };
+                self.id = skb.read(self.offset + 4)?;
                 8
             }
             AUTHENTICATION => (usize::from(extension.length) + 2) * 4,

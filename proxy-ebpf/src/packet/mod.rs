@@ -2,6 +2,7 @@
 
 pub mod checksum;
 pub mod cursor;
+pub mod fragment;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
@@ -43,6 +44,17 @@ const TCP_HEADER: u32 = 20;
 const UDP_HEADER: u32 = 8;
 const SCTP_HEADER: u32 = 12;
 
+/// Which part of a datagram a packet is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fragment {
+    /// All of it.
+    Whole,
+    /// The first part, with the transport header.
+    First,
+    /// Another part, without.
+    Later,
+}
+
 /// A packet of a transport that services know.
 ///
 /// It is its own key in FLOWS, so that addresses stand on the stack once.
@@ -51,14 +63,15 @@ pub struct Packet<const N: usize> {
     pub key: FlowKey<N>,
     /// TCP's flags; 0 for other transports.
     pub tcp_flags: u8,
-    /// A fragment but the first: it has no transport header.
-    pub later_fragment: bool,
+    pub fragment: Fragment,
     /// Offset of the IP header.
     pub l3: u16,
     /// Offset of the transport header.
     pub l4: u16,
     /// Bytes from `l4` to the packet's end.
     pub payload: u32,
+    /// Identification of a fragmented datagram, as it stands in the packet.
+    pub fragment_id: [u8; 4],
 }
 
 impl<const N: usize> Packet<N>
@@ -91,7 +104,7 @@ where
     /// Whether the packet is an ICMP message of its family.
     #[inline(always)]
     pub fn is_icmp(&self) -> bool {
-        self.key.proto == <Ip<N> as Family<N>>::ICMP && !self.later_fragment
+        self.key.proto == <Ip<N> as Family<N>>::ICMP && self.fragment == Fragment::Whole
     }
 
     #[inline(always)]
@@ -108,10 +121,11 @@ where
                 pad: [0; 2],
             },
             tcp_flags: 0,
-            later_fragment: false,
+            fragment: Fragment::Whole,
             l3: l3 as u16,
             l4: 0,
             payload: 0,
+            fragment_id: [0; 4],
         }
     }
 
@@ -131,7 +145,7 @@ where
         Some(())
     }
 
-    /// Reads the transport header. `None`: another transport, a later fragment, or too short.
+    /// Reads the transport header. `None`: another transport, or too short.
     #[inline(always)]
     pub fn transport(&mut self, skb: &Skb) -> Option<()> {
         let minimum = match self.key.proto {
@@ -140,7 +154,7 @@ where
             proto::SCTP => SCTP_HEADER,
             _ => return None,
         };
-        if self.later_fragment || self.payload < minimum {
+        if self.payload < minimum {
             return None;
         }
         self.read_ports(skb)?;

@@ -16,7 +16,7 @@ use crate::{
     flow,
     lb::lookup,
     nat::masquerade,
-    packet::{Packet, cursor::Skb, icmp, rewrite},
+    packet::{Fragment, Packet, cursor::Skb, fragment, icmp, rewrite},
 };
 
 /// Handles a packet of one family. `None`: not ours.
@@ -29,7 +29,13 @@ where
     if packet.is_icmp() {
         return icmp::translate(skb, &packet);
     }
+    if packet.fragment == Fragment::Later {
+        return fragment::follow(skb, &mut packet, rewrite::End::Source);
+    }
     packet.transport(skb)?;
+    if packet.fragment == Fragment::First {
+        fragment::remember(&packet);
+    }
     let Some(flow) = flow::find(&packet.key) else { return claim_node_port_number(&packet) };
     flow::touch(flow, &packet);
     if flow.flags & IDENTITY != 0 {

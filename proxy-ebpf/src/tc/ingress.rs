@@ -19,7 +19,7 @@ use crate::{
         create::{create, forget},
     },
     lb::{lookup, select},
-    packet::{Packet, cursor::Skb, icmp, rewrite},
+    packet::{Fragment, Packet, cursor::Skb, fragment, icmp, rewrite},
 };
 
 /// Handles a packet of one family. `None`: not ours.
@@ -32,7 +32,13 @@ where
     if packet.is_icmp() {
         return icmp::translate(skb, &packet);
     }
+    if packet.fragment == Fragment::Later {
+        return fragment::follow(skb, &mut packet, rewrite::End::Destination);
+    }
     packet.transport(skb)?;
+    if packet.fragment == Fragment::First {
+        fragment::remember(&packet);
+    }
     let mut reason = Reason::NewFlow;
     if let Some(flow) = flow::find(&packet.key) {
         if keeps(flow, &packet) {
