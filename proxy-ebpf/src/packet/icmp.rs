@@ -54,7 +54,7 @@ pub fn translate<const N: usize>(skb: &Skb, outer: &Packet<N>) -> Option<Reason>
 where
     Ip<N>: Family<N>,
 {
-    let kind: u8 = skb.read(usize::from(outer.l4))?;
+    let [kind, _code]: [u8; 2] = skb.read(usize::from(outer.l4))?;
     let quoted_at = match N {
         V4 => quoted_v4(kind, outer),
         _ => quoted_v6(skb, kind, outer),

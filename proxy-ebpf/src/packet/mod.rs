@@ -91,7 +91,8 @@ where
     #[inline(always)]
     pub fn quoted(skb: &Skb, l3: usize, direction: u8) -> Option<Self> {
         let mut packet = Self::empty(l3, direction);
-        packet.key.proto = skb.read(l3 + <Ip<N> as Family<N>>::PROTO_OFFSET)?;
+        let [proto, _] = skb.read(l3 + <Ip<N> as Family<N>>::PROTO_OFFSET)?;
+        packet.key.proto = proto;
         if !matches!(packet.key.proto, proto::TCP | proto::UDP | proto::SCTP) {
             return None;
         }

@@ -1,6 +1,9 @@
 //! The programs, loaded but attached to nothing, and maps to put services in.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use aya::{
     Ebpf, EbpfLoader, Pod,
@@ -10,6 +13,7 @@ use aya::{
 use sluice::dataplane::object::OBJECT;
 use sluice_common::{
     backend::{Backend, flags as backend_flags},
+    flow::{Flow, FlowKey},
     frontend::{Frontend, FrontendKey, Range, flags},
     iface::{Iface, addr_flags},
     net::{Addr, Port, Prefix, V4, V6, proto},
@@ -27,6 +31,15 @@ pub enum Hook {
     Ingress,
     /// Packets leaving the node.
     Egress,
+}
+
+impl Hook {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        }
+    }
 }
 
 /// What a program did with a packet.
@@ -275,14 +288,13 @@ impl Lab {
     /// Runs a frame through a program.
     pub fn run(&mut self, hook: Hook, frame: &[u8]) -> Seen {
         let before = self.counters();
-        let name = if hook == Hook::Ingress { "ingress" } else { "egress" };
         let mut out = vec![0; frame.len() + 256];
         let options = TestRunOptions {
             data_in: Some(frame),
             data_out: Some(&mut out),
             ..TestRunOptions::new()
         };
-        let result = program(&mut self.bpf, name).test_run(options).expect("a test run");
+        let result = program(&mut self.bpf, hook.name()).test_run(options).expect("a test run");
         let length = result.data_size_out as usize;
         out.truncate(length);
         let reasons = std::iter::zip(Reason::ALL, std::iter::zip(before, self.counters()))
@@ -290,6 +302,23 @@ impl Lab {
             .map(|(reason, _)| *reason)
             .collect();
         Seen { action: result.return_value as i32, reasons, frame: out }
+    }
+
+    /// Puts an entry into the flow table.
+    pub fn flow<const N: usize>(&mut self, key: FlowKey<N>, flow: Flow<N>)
+    where
+        FlowKey<N>: Pod,
+        Flow<N>: Pod,
+    {
+        let name = if N == V4 { "FLOWS_V4" } else { "FLOWS_V6" };
+        self.hash(name).insert(key, flow, 0).expect("FLOWS");
+    }
+
+    /// Runs a frame through a program `repeat` times; what one run leaves is the next one's
+    /// packet. Returns the kernel's mean duration of a run.
+    pub fn time(&mut self, hook: Hook, frame: &[u8], repeat: u32) -> Duration {
+        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
+        program(&mut self.bpf, hook.name()).test_run(options).expect("a test run").duration
     }
 
     fn counters(&mut self) -> Vec<u64> {

@@ -1,0 +1,231 @@
+//! The loop: what sources and the node report goes through the model into the maps.
+
+mod settings;
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, sleep_until},
+};
+
+use crate::{
+    config::{Config, Source},
+    dataplane::{
+        apply,
+        aya::{cgroup, interfaces::Interfaces, load, maps::KernelMaps, probe, read},
+    },
+    model::{
+        Model, ModelConfig,
+        problem::Problem,
+        spec::{Event, NodeSpec},
+    },
+    node::{self, NodeState},
+    source,
+};
+
+/// Events that a source may be ahead of the loop.
+const QUEUE: usize = 4096;
+/// Events taken together into one plan, so that a burst is written once and signals still count.
+const BATCH: usize = 1024;
+/// How often what was retired is looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// Waits before a failed write is tried again: from, to.
+const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+
+/// Runs the proxy until SIGTERM or SIGINT. The datapath stays in place.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let mut controller = Controller::start(config.clone())?;
+    let (sender, mut events) = mpsc::channel(QUEUE);
+    let source = tokio::spawn(follow(config.clone(), sender));
+    let mut nodes = node::watch(controller.node_config()).context("watching interfaces")?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        let retry_at = controller.retry_at;
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            count = events.recv_many(&mut batch, BATCH) => {
+                if count == 0 {
+                    source.await??;
+                    anyhow::bail!("the source of Services ended");
+                }
+                controller.take(batch.drain(..));
+            }
+            state = nodes.recv() => {
+                controller.follow_node(&state.context("the watch on interfaces ended")?);
+            }
+            _ = ticks.tick() => controller.tick(),
+            () = wait_until(retry_at) => controller.write(),
+        }
+    }
+    tracing::info!("stopping; the datapath stays in place and goes on forwarding");
+    Ok(())
+}
+
+/// Sleeps until `when`, or for ever.
+async fn wait_until(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Runs the source that the configuration names.
+async fn follow(config: Config, events: mpsc::Sender<Event>) -> anyhow::Result<()> {
+    match config.source {
+        Source::Manifests(folder) => source::manifest::run(folder, events).await,
+        Source::Kubernetes { kubeconfig, master } => {
+            let connection =
+                source::kube::Connection::new(kubeconfig.as_deref(), master.as_deref());
+            source::kube::run(&connection, &config.node_name, events).await;
+        }
+    }
+    Ok(())
+}
+
+struct Controller {
+    config: Config,
+    model: Model,
+    maps: KernelMaps,
+    interfaces: Interfaces,
+    features: probe::Features,
+    netns_cookie: u64,
+    node: NodeSpec,
+    started: Instant,
+    /// Whether interfaces have been attached once.
+    attached: bool,
+    /// Whether readiness has been announced.
+    ready: bool,
+    retry_at: Option<Instant>,
+    retry_after: Duration,
+    interface_problems: Vec<Problem>,
+}
+
+impl Controller {
+    /// Loads programs onto maps, old or new, and takes up what the maps hold.
+    fn start(config: Config) -> anyhow::Result<Self> {
+        let features = probe::features()?;
+        let programs = load::load(&load::Options::new(&config.bpf_root))?;
+        let maps = KernelMaps::open(&programs.pins)?;
+        let mirror = read::read_mirror(&programs.pins)?;
+        let cgroup_root = match &config.cgroup_root {
+            Some(root) => root.clone(),
+            None => cgroup::find_root()?,
+        };
+        let model_config =
+            ModelConfig { node_name: config.node_name.clone(), ..ModelConfig::default() };
+        let mut controller = Self {
+            netns_cookie: probe::netns_cookie()?,
+            model: Model::adopt(model_config, mirror),
+            interfaces: Interfaces::new(programs, features)?,
+            config,
+            maps,
+            features,
+            node: NodeSpec::default(),
+            started: Instant::now(),
+            attached: false,
+            ready: false,
+            retry_at: None,
+            retry_after: RETRY.0,
+            interface_problems: Vec::new(),
+        };
+        controller.write_settings();
+        cgroup::attach(controller.interfaces.programs(), &cgroup_root)?;
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            node = controller.config.node_name,
+            tcx = controller.features.tcx,
+            "started"
+        );
+        Ok(controller)
+    }
+
+    fn node_config(&self) -> node::Config {
+        node::Config::new(&self.config)
+    }
+
+    /// Takes what a source reports.
+    fn take(&mut self, events: impl Iterator<Item = Event>) {
+        for event in events {
+            if let Event::Node(node) = &event
+                && self.node != *node
+            {
+                self.node = node.clone();
+                self.write_settings();
+            }
+            self.model.handle(event);
+        }
+        self.write();
+    }
+
+    /// Takes the node's interfaces and addresses.
+    fn follow_node(&mut self, state: &NodeState) {
+        let problems = self.interfaces.reconcile(state);
+        for problem in problems.iter().filter(|p| !self.interface_problems.contains(p)) {
+            tracing::warn!("{problem}");
+        }
+        if !problems.is_empty() {
+            self.retry_later();
+        }
+        self.interface_problems = problems;
+        self.model.set_local_addresses(state.local_addresses());
+        self.attached = true;
+        self.write();
+    }
+
+    fn tick(&mut self) {
+        self.model.tick(self.started.elapsed());
+        if !self.model.is_settled() && self.retry_at.is_none() {
+            self.write();
+        }
+    }
+
+    /// Brings the maps to what the model wants.
+    fn write(&mut self) {
+        self.retry_at = None;
+        let (plan, problems) = self.model.plan();
+        for problem in problems {
+            tracing::warn!("{problem}");
+        }
+        let began = Instant::now();
+        let report = apply(&plan, &mut self.maps, &mut self.model);
+        for failure in &report.failures {
+            tracing::error!("{failure}");
+        }
+        if report.written > 0 {
+            tracing::debug!(writes = report.written, took = ?began.elapsed(), "programmed");
+        }
+        match report.is_complete() {
+            true => self.retry_after = RETRY.0,
+            false => self.retry_later(),
+        }
+        self.announce();
+    }
+
+    fn retry_later(&mut self) {
+        self.retry_at = Some(Instant::now() + self.retry_after);
+        self.retry_after = (self.retry_after * 2).min(RETRY.1);
+    }
+
+    fn write_settings(&mut self) {
+        let settings =
+            settings::settings(&self.config, &self.node, self.netns_cookie, self.features.csum_ipv6);
+        if let Err(error) = self.maps.write_settings(settings) {
+            tracing::error!("writing the settings failed: {error}");
+        }
+    }
+
+    fn announce(&mut self) {
+        if !self.ready && self.attached && self.model.is_listed() && self.model.is_settled() {
+            self.ready = true;
+            tracing::info!(after = ?self.started.elapsed(), "datapath ready");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! From the configuration to what the programs read.
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use sluice_common::{
+    limits::MASQUERADE_PORTS,
+    net::{Addr, Prefix, V4, V6},
+    settings::{Settings, detector, flags},
+};
+
+use crate::{
+    config::{Config, DetectLocal, SocketLb},
+    model::spec::NodeSpec,
+};
+
+/// The settings for a node. The NodePort range is empty: it belongs to the model.
+pub(super) fn settings(
+    config: &Config,
+    node: &NodeSpec,
+    netns_cookie: u64,
+    csum_ipv6: bool,
+) -> Settings {
+    let bit = |set, bit| if set { bit } else { 0 };
+    let (v4, v6) = pods(&config.detect_local, node);
+    let by_interface = matches!(
+        config.detect_local,
+        DetectLocal::BridgeInterface(_) | DetectLocal::InterfaceNamePrefix(_)
+    );
+    let mode = |found: bool| match (by_interface, found) {
+        (true, _) => detector::IFACE,
+        (false, true) => detector::PREFIX,
+        (false, false) => detector::NONE, // A45
+    };
+    Settings {
+        netns_cookie,
+        flags: bit(config.masquerade_all, flags::MASQUERADE_ALL)
+            | bit(config.socket_lb == SocketLb::All, flags::SOCKETS_EVERYWHERE)
+            | bit(csum_ipv6, flags::CSUM_IPV6),
+        node_port_min: 1,
+        node_port_max: 0,
+        masquerade_min: MASQUERADE_PORTS.0,
+        masquerade_max: MASQUERADE_PORTS.1,
+        detector_v4: mode(v4.is_some()),
+        detector_v6: mode(v6.is_some()),
+        pad: [0; 2],
+        pods_v4: v4.map_or(Prefix::ANY, |net| prefix4(&net)),
+        pods_v6: v6.map_or(Prefix::ANY, |net| prefix6(&net)),
+    }
+}
+
+/// The pods' network of each family.
+fn pods(detect: &DetectLocal, node: &NodeSpec) -> (Option<Ipv4Net>, Option<Ipv6Net>) {
+    let networks = match detect {
+        DetectLocal::ClusterCidr(networks) => networks.as_slice(),
+        DetectLocal::NodeCidr => node.pod_cidrs.as_slice(),
+        DetectLocal::BridgeInterface(_) | DetectLocal::InterfaceNamePrefix(_) => &[],
+    };
+    let v4 = networks.iter().find_map(|net| match net {
+        IpNet::V4(net) => Some(*net),
+        IpNet::V6(_) => None,
+    });
+    let v6 = networks.iter().find_map(|net| match net {
+        IpNet::V6(net) => Some(*net),
+        IpNet::V4(_) => None,
+    });
+    (v4, v6)
+}
+
+fn prefix4(net: &Ipv4Net) -> Prefix<V4> {
+    Prefix { addr: Addr::new(net.network().octets()), mask: Addr::new(net.netmask().octets()) }
+}
+
+fn prefix6(net: &Ipv6Net) -> Prefix<V6> {
+    Prefix { addr: Addr::new(net.network().octets()), mask: Addr::new(net.netmask().octets()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::Source;
+
+    fn config(detect_local: DetectLocal) -> Config {
+        Config {
+            node_name: "n1".into(),
+            source: Source::Manifests(PathBuf::new()),
+            detect_local,
+            masquerade_all: false,
+            node_port_addresses: Vec::new(),
+            node_ip: None,
+            bpf_root: PathBuf::new(),
+            cgroup_root: None,
+            socket_lb: SocketLb::Host,
+        }
+    }
+
+    #[test]
+    fn a45_a_family_without_network_has_no_detector() {
+        let v4_only = DetectLocal::ClusterCidr(vec!["10.244.0.0/16".parse().unwrap()]);
+        let settings = settings(&config(v4_only), &NodeSpec::default(), 7, false);
+        assert_eq!((settings.detector_v4, settings.detector_v6), (detector::PREFIX, detector::NONE));
+        assert!(settings.pods_v4.contains(&Addr::new([10, 244, 9, 9])));
+        assert!(!settings.pods_v4.contains(&Addr::new([10, 245, 0, 1])));
+    }
+
+    #[test]
+    fn a61_node_cidr_waits_for_the_node() {
+        let detect = config(DetectLocal::NodeCidr);
+        let before = settings(&detect, &NodeSpec::default(), 0, false);
+        assert_eq!(before.detector_v4, detector::NONE);
+        let node = NodeSpec {
+            pod_cidrs: vec!["10.244.1.0/24".parse().unwrap(), "fd00::/64".parse().unwrap()],
+            ..NodeSpec::default()
+        };
+        let after = settings(&detect, &node, 0, true);
+        assert_eq!((after.detector_v4, after.detector_v6), (detector::PREFIX, detector::PREFIX));
+        assert_eq!(after.flags, flags::CSUM_IPV6);
+    }
+
+    #[test]
+    fn a62_a63_interfaces_detect_both_families() {
+        let prefix = DetectLocal::InterfaceNamePrefix("cali".into());
+        let settings = settings(&config(prefix), &NodeSpec::default(), 0, false);
+        assert_eq!((settings.detector_v4, settings.detector_v6), (detector::IFACE, detector::IFACE));
+    }
+}
