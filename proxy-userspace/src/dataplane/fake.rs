@@ -19,18 +19,18 @@ use crate::model::{
 
 /// Maps in memory.
 #[derive(Debug, Default)]
-pub struct FakeMaps {
+pub(crate) struct FakeMaps {
     content: Mirror,
     retired4: Retired,
     retired6: Retired,
     /// Set by the test; ranges are retired and reused at this time.
-    pub now: Duration,
+    pub(crate) now: Duration,
     /// Which writes fail: tells from the number of the write, the first being 1.
-    pub fault: Option<fn(usize) -> bool>,
+    pub(crate) fault: Option<fn(usize) -> bool>,
     /// Number of writes so far, failed ones included.
-    pub writes: usize,
+    pub(crate) writes: usize,
     /// What went wrong, in words; a test expects none.
-    pub violations: Vec<String>,
+    pub(crate) violations: Vec<String>,
 }
 
 /// When which slot was last named by a frontend.
@@ -38,12 +38,12 @@ type Retired = BTreeMap<u32, Duration>;
 
 impl FakeMaps {
     /// Maps that hold something already, as after a restart.
-    pub fn holding(content: Mirror) -> Self {
+    pub(crate) fn holding(content: Mirror) -> Self {
         Self { content, ..Self::default() }
     }
 
     /// What the maps hold.
-    pub fn content(&self) -> &Mirror {
+    pub(crate) fn content(&self) -> &Mirror {
         &self.content
     }
 

@@ -32,14 +32,10 @@ impl<const N: usize> Backends<N> {
     /// Puts up for retirement what was adopted and is not wanted.
     pub(super) fn drop_adopted(&mut self) {
         self.delta.touch_all();
-        let written = self.delta.written().iter();
-        let free: Vec<u32> = written.filter(|(_, b)| b.flags == 0).map(|(id, _)| *id).collect();
-        for id in free
-            .iter()
-            .filter(|id| !self.delta.wanted().contains_key(id))
-            .copied()
-            .collect::<Vec<_>>()
-        {
+        let pending =
+            self.delta.pending().filter(|(id, value)| value.is_none() && !self.is_active(*id));
+        let free: Vec<u32> = pending.map(|(id, _)| id).collect();
+        for id in free {
             self.delta.release(&id);
         }
     }

@@ -27,7 +27,8 @@ impl<K: Copy + Ord, V: Copy + PartialEq> Delta<K, V> {
 
     /// Puts everything that is not wanted up for deletion.
     pub(super) fn touch_all(&mut self) {
-        self.touched.extend(self.written.keys());
+        let unwanted = self.written.keys().filter(|key| !self.wanted.contains_key(key));
+        self.touched.extend(unwanted);
     }
 
     pub(super) fn want(&mut self, key: K, value: V) {

@@ -33,7 +33,6 @@ impl<const N: usize> MapOp<N> {
 
 /// One write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "short-lived, made one at a time")]
 pub enum Op {
     /// SERVICES: write a name.
     NameService(u32, ServiceName),

@@ -29,6 +29,11 @@ impl Ranges {
         Some(Range { start, len })
     }
 
+    /// Whether some part is long enough.
+    pub(super) fn fits(&self, len: u32) -> bool {
+        self.free.values().any(|room| *room >= len)
+    }
+
     /// Takes exactly this range, which a frontend already uses; false if that is not possible.
     pub(super) fn adopt(&mut self, range: Range) -> bool {
         let Some(end) = range.start.checked_add(range.len) else { return false };

@@ -75,11 +75,10 @@ impl Slots {
         let len = until.min(self.limit).saturating_sub(start);
         let reserved = len > 0 && self.ranges.adopt(Range { start, len });
         let (service, range) = group[0];
-        if reserved && range.len == until - start && group.iter().all(|g| *g == group[0]) {
-            if until <= self.limit {
-                self.adoptable.entry(service).or_default().push(range);
-                return;
-            }
+        let is_sound = until <= self.limit && group.iter().all(|named| *named == group[0]);
+        if reserved && is_sound {
+            self.adoptable.entry(service).or_default().push(range);
+            return;
         }
         self.broken.extend(group.iter().map(|(_, range)| (range.start, range.len)));
     }
@@ -103,6 +102,12 @@ impl Slots {
             len /= 2;
         }
         Range::default()
+    }
+
+    /// Whether a range that was too short for its list could now be replaced by a better one.
+    pub(super) fn could_improve(&self, range: Range, ids: usize) -> bool {
+        let missing = u32::try_from(ids).is_ok_and(|ids| range.len < ids && self.ranges.fits(ids));
+        missing || range.len == 0
     }
 
     fn own(&mut self, range: Range, ids: &[u32]) {

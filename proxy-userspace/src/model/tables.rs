@@ -163,7 +163,10 @@ impl<const N: usize> Tables<N> {
             if let Some((_, range)) = held.ranges.iter().find(|(list, _)| *list == ids) {
                 return *range;
             }
-            let range = match old.iter().position(|(list, _)| *list == ids) {
+            let keeps = |(list, range): &(Vec<u32>, Range)| {
+                *list == ids && !self.slots.could_improve(*range, ids.len())
+            };
+            let range = match old.iter().position(keeps) {
                 Some(found) => old.swap_remove(found).1,
                 None => self.slots.place(service, &ids),
             };

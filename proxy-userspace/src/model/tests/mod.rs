@@ -1,1 +1,8 @@
-//! Tests of the model.
+//! Tests of the model: rules as tables, scenarios as text, properties over random worlds.
+
+mod build;
+mod limits;
+mod properties;
+mod reference;
+mod rules;
+mod scenarios;

@@ -1,0 +1,170 @@
+//! Steps and what the maps say after them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::{
+    Model,
+    limits::Limits,
+    spec::{Change, Event, ServiceSpec},
+    text,
+};
+use super::build::{World, config, ip, name, port, service, slice};
+
+#[test]
+fn a_service_comes_changes_and_goes() {
+    let mut world = World::new();
+    world.add("web", service("10.96.0.10"));
+    assert_eq!(world.text(), "10.96.0.10:80/tcp default/web cluster -> none; reject\n");
+    world.slice("web", &["10.1.0.1"]);
+    let expected = "10.1.0.1:8080/tcp endpoint\n\
+                    10.96.0.10:80/tcp default/web cluster -> 10.1.0.1:8080\n\
+                    backend 10.1.0.1:8080 of default/web serving eligible\n";
+    assert_eq!(world.text(), expected);
+    assert_eq!(world.step().0, 0, "nothing changed, nothing is written");
+    world.slice("web", &["10.1.0.1"]);
+    assert_eq!(world.step().0, 0, "the same again");
+    world.delete("web");
+    assert_eq!(world.text(), "");
+    assert!(world.maps.content().services.is_empty());
+}
+
+#[test]
+fn nothing_is_written_before_both_lists() {
+    // A90.
+    let mut model = Model::new(config(Limits::default()));
+    model.handle(Event::Services(Change::Apply(name("web"), service("10.96.0.10"))));
+    assert!(model.plan().0.is_empty());
+    model.handle(Event::Services(Change::Replace(BTreeMap::new())));
+    assert!(model.plan().0.is_empty());
+    model.handle(Event::Slices(Change::Replace(BTreeMap::new())));
+    assert_eq!(model.plan().0.node_ports, Some((1, 0)));
+}
+
+#[test]
+fn named_ports_join_by_name_and_number_may_differ() {
+    // A4, and A9's union over slices.
+    let mut world = World::new();
+    let mut spec = service("10.96.0.10");
+    spec.ports = vec![port("http", 80), port("admin", 81)];
+    world.add("web", spec);
+    for (object, number, pod) in [("one", 8080, "10.1.0.1"), ("two", 9090, "10.1.0.2")] {
+        let mut part = slice("web", &[pod]);
+        part.ports[0].name = "http".to_owned();
+        part.ports[0].port = number;
+        world.model.handle(Event::Slices(Change::Apply(name(object), part)));
+    }
+    assert_eq!(
+        world.frontends(),
+        [
+            "10.96.0.10:80/tcp default/web:http cluster -> 10.1.0.1:8080, 10.1.0.2:9090",
+            "10.96.0.10:81/tcp default/web:admin cluster -> none; reject",
+        ]
+    );
+}
+
+#[test]
+fn of_two_entries_the_one_that_stays_wins() {
+    // A9.
+    for (first, second) in [("", " terminating"), (" terminating", "")] {
+        let mut world = World::new();
+        world.add("web", service("10.96.0.10"));
+        for (object, state) in [("one", first), ("two", second)] {
+            let pod = format!("10.1.0.1{state}");
+            let part = slice("web", &[&pod, "10.1.0.2"]);
+            world.model.handle(Event::Slices(Change::Apply(name(object), part)));
+        }
+        assert!(world.frontends()[0].ends_with("10.1.0.1:8080, 10.1.0.2:8080"));
+    }
+}
+
+#[test]
+fn an_address_bound_here_is_left_alone() {
+    // NodeLocal DNS (PEERS C44): the cluster IP is local, external addresses are not touched.
+    let mut world = World::new();
+    world.add("dns", ServiceSpec { external_ips: vec![ip("192.0.2.1")], ..service("10.96.0.10") });
+    let bound = BTreeSet::from([ip("10.96.0.10"), ip("192.0.2.1")]);
+    world.model.set_local_addresses(bound);
+    assert_eq!(world.frontends(), ["192.0.2.1:80/tcp default/dns external -> none; reject"]);
+    world.model.set_local_addresses(BTreeSet::new());
+    assert_eq!(world.frontends().len(), 2);
+}
+
+#[test]
+fn a_frontend_goes_before_an_endpoint_mark() {
+    let mut world = World::new();
+    world.add("web", service("10.96.0.10"));
+    world.slice("web", &["10.1.0.1"]);
+    let mut spec = service("10.96.0.11");
+    spec.external_ips = vec![ip("10.1.0.1")];
+    spec.ports[0].port = 8080;
+    world.add("odd", spec);
+    assert!(world.text().contains("10.1.0.1:8080/tcp default/odd external"));
+    world.delete("odd");
+    assert!(world.text().contains("10.1.0.1:8080/tcp endpoint"));
+}
+
+#[test]
+fn a_reused_id_has_a_new_generation() {
+    let mut world = World::new();
+    world.add("web", service("10.96.0.10"));
+    world.slice("web", &["10.1.0.1"]);
+    world.step();
+    world.slice("web", &["10.1.0.2"]);
+    world.step();
+    world.wait();
+    world.slice("web", &["10.1.0.2", "10.1.0.3"]);
+    world.step();
+    let backends = &world.maps.content().v4.backends;
+    let of = |id: u32| (backends[&id].addr.bytes[3], backends[&id].generation);
+    assert_eq!([of(1), of(2)], [(3, 2), (2, 1)]);
+}
+
+#[test]
+fn node_ports_are_reported_when_they_change() {
+    let mut world = World::new();
+    world.step();
+    let mut spec = service("10.96.0.10");
+    spec.ports[0].node_port = 30080;
+    world.add("web", spec);
+    assert_eq!(world.model.plan().0.node_ports, Some((30080, 30080)));
+    world.step();
+    assert_eq!(world.maps.content().node_ports, Some((30080, 30080)));
+    assert_eq!(world.model.plan().0.node_ports, None);
+}
+
+#[test]
+fn what_is_stale_after_a_restart_goes_with_the_first_plan() {
+    let mut world = World::new();
+    for (object, vip, pod) in [("a", "10.96.0.1", "10.1.0.1"), ("b", "10.96.0.2", "10.1.0.2")] {
+        world.add(object, service(vip));
+        world.slice(object, &[pod]);
+    }
+    world.step();
+    let mut after = World {
+        model: Model::adopt(config(Limits::default()), world.maps.content().clone()),
+        maps: crate::dataplane::fake::FakeMaps::holding(world.maps.content().clone()),
+    };
+    let services = BTreeMap::from([(name("b"), service("10.96.0.2"))]);
+    after.model.handle(Event::Services(Change::Replace(services)));
+    let slices = BTreeMap::from([(name("b"), slice("b", &["10.1.0.2"]))]);
+    after.model.handle(Event::Slices(Change::Replace(slices)));
+    after.step();
+    assert!(!text::dump(after.maps.content()).contains("default/a"));
+    assert_eq!(after.maps.writes, 4, "frontend, mark, backend, name of a");
+}
+
+#[test]
+fn a_failure_reads_like_a_sentence() {
+    let mut world = World::new();
+    world.step();
+    world.add("web", service("10.96.0.10"));
+    world.slice("web", &["10.1.0.1", "10.1.0.2"]);
+    world.maps.fault = Some(|write| write == 3);
+    let (plan, _) = world.model.plan();
+    let report = crate::dataplane::apply(&plan, &mut world.maps, &mut world.model);
+    let line = "writing 1 of 2 backends failed: map FAKE: injected at write 3";
+    assert_eq!(report.failures, [line]);
+    assert_eq!((report.failed, report.deferred), (1, 2), "its slot and the frontend wait");
+    world.maps.fault = None;
+    assert!(world.frontends()[0].ends_with("-> 10.1.0.1:8080, 10.1.0.2:8080"));
+}
