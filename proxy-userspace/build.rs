@@ -43,7 +43,14 @@ fn build(root: &Path) -> Result<PathBuf, String> {
     let target = target_dir();
     let mut cargo = Command::new("rustup");
     cargo.arg("run").arg(&toolchain).args(["cargo", "build", "--release", "--locked"]);
-    cargo.args(["--package", "sluice-ebpf", "-Z", "build-std=core", "--target", "bpfel-unknown-none"]);
+    cargo.args([
+        "--package",
+        "sluice-ebpf",
+        "-Z",
+        "build-std=core",
+        "--target",
+        "bpfel-unknown-none",
+    ]);
     cargo.arg("--target-dir").arg(&target).current_dir(root);
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy().into_owned();
