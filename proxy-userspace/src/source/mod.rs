@@ -5,4 +5,5 @@
 
 pub mod convert;
 pub mod kube;
+pub mod manifest;
 mod troubles;
