@@ -1,1 +1,3 @@
-//! t
+//! What the privileged tests, the demo and the bench stand on.
+
+pub mod apiserver;
