@@ -8,3 +8,5 @@
 pub mod config;
 pub mod dataplane;
 pub mod model;
+
+pub mod source;

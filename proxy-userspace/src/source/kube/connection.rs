@@ -1,0 +1,76 @@
+//! How the API server is reached.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use kube::{
+    Client, Config,
+    config::{AuthInfo, KubeConfigOptions, Kubeconfig},
+};
+
+/// What is needed to make a client, again whenever credentials were renewed.
+///
+/// kube-rs reads a token file, in the cluster too, at most every 50 seconds. Whoever rotates a
+/// token and revokes the old one at once would lock us out for that long, so a 401 makes a new
+/// client: it reads the kubeconfig, the token and the certificates anew.
+#[derive(Clone, Debug, Default)]
+pub struct Connection {
+    kubeconfig: Option<PathBuf>,
+    master: Option<String>,
+}
+
+impl Connection {
+    /// A connection by kubeconfig file, by the URL of the API server, or both, where the URL
+    /// wins over the file's; by neither, the Pod's own service account.
+    #[must_use]
+    pub fn new(kubeconfig: Option<&Path>, master: Option<&str>) -> Self {
+        Self { kubeconfig: kubeconfig.map(Path::to_owned), master: master.map(str::to_owned) }
+    }
+
+    /// Makes a client.
+    ///
+    /// # Errors
+    /// The kubeconfig, the URL or the service account cannot be used.
+    pub async fn client(&self) -> Result<Client> {
+        let mut config = match (&self.kubeconfig, &self.master) {
+            (Some(path), _) => from_file(path).await?,
+            (None, Some(_)) => Config::new("http://localhost".parse()?),
+            (None, None) => Config::incluster().context(
+                "reading the Pod's service account failed; outside a Pod name a --kubeconfig",
+            )?,
+        };
+        if let Some(master) = &self.master {
+            config.cluster_url =
+                master.parse().with_context(|| format!("--master {master:?} is not a URL"))?;
+        }
+        prefer_trimmed_token_file(&mut config.auth_info);
+        // The watch loop has its own, quicker backoff.
+        config.default_retry = false;
+        Client::try_from(config).context("making a Kubernetes client failed")
+    }
+}
+
+/// Makes a client as [`Connection::client`] does.
+///
+/// # Errors
+/// The kubeconfig, the URL or the service account cannot be used.
+pub async fn client(kubeconfig: Option<&Path>, master: Option<&str>) -> Result<Client> {
+    Connection::new(kubeconfig, master).client().await
+}
+
+async fn from_file(path: &Path) -> Result<Config> {
+    let failed = || format!("reading kubeconfig {} failed", path.display());
+    let file = Kubeconfig::read_from(path).with_context(failed)?;
+    Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.with_context(failed)
+}
+
+/// As client-go does: a token file wins over a token, and the line feed at its end is not part
+/// of the token (kube-rs would refuse it as a header).
+fn prefer_trimmed_token_file(auth: &mut AuthInfo) {
+    let Some(path) = &auth.token_file else { return };
+    let trimmed = std::fs::read_to_string(path)
+        .ok()
+        .filter(|token| token.trim().len() != token.len())
+        .map(|token| token.trim().to_owned());
+    auth.token = trimmed.map(Into::into);
+}
