@@ -5,4 +5,5 @@
 //! (I/O in)  (pure)   (pure)  (I/O out)
 //! ```
 
+pub mod dataplane;
 pub mod model;

@@ -1,0 +1,96 @@
+//! One write to one map: what a plan is made of, what the executor runs and the model confirms.
+
+use sluice_common::{
+    backend::Backend,
+    frontend::{Frontend, FrontendKey},
+    net::{V4, V6},
+    service::ServiceName,
+};
+
+use super::plan::{FamilyPlan, Plan};
+
+/// A write to one of the maps of an address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapOp<const N: usize> {
+    /// FRONTENDS: write, or with `None` delete.
+    Frontend(FrontendKey<N>, Option<Frontend>),
+    /// BACKENDS: write; without flags the id is free, and its generation is remembered.
+    Backend(u32, Backend<N>),
+    /// SLOTS: index, backend id.
+    Slot(u32, u32),
+}
+
+/// One write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "short-lived, made one at a time")]
+pub enum Op {
+    /// SERVICES: write a name.
+    NameService(u32, ServiceName),
+    /// SERVICES: delete a name.
+    ForgetService(u32),
+    /// Settings: the lowest and highest NodePort; `(1, 0)` when there is none.
+    NodePorts(u16, u16),
+    /// A map of IPv4.
+    V4(MapOp<V4>),
+    /// A map of IPv6.
+    V6(MapOp<V6>),
+}
+
+impl<const N: usize> FamilyPlan<N> {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of writes.
+    pub fn len(&self) -> usize {
+        self.retire_frontends.len()
+            + self.upsert_backends.len()
+            + self.fill_slots.len()
+            + self.switch_frontends.len()
+            + self.retire_backends.len()
+    }
+
+    fn retired(&self) -> impl Iterator<Item = MapOp<N>> {
+        self.retire_frontends.iter().map(|key| MapOp::Frontend(*key, None))
+    }
+
+    fn switched(&self) -> impl Iterator<Item = MapOp<N>> {
+        let upserts = self.upsert_backends.iter().map(|(id, b)| MapOp::Backend(*id, *b));
+        let slots = self.fill_slots.iter().map(|(slot, id)| MapOp::Slot(*slot, *id));
+        let switches = self.switch_frontends.iter().map(|(k, f)| MapOp::Frontend(*k, Some(*f)));
+        let retires = self.retire_backends.iter().map(|(id, b)| MapOp::Backend(*id, *b));
+        upserts.chain(slots).chain(switches).chain(retires)
+    }
+}
+
+impl Plan {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of writes.
+    pub fn len(&self) -> usize {
+        self.name_services.len()
+            + self.v4.len()
+            + self.v6.len()
+            + self.forget_services.len()
+            + usize::from(self.node_ports.is_some())
+    }
+
+    /// The writes in the order in which they have to happen.
+    ///
+    /// The NodePort range is written while the old ports are gone and the new ones not yet there.
+    pub fn ops(&self) -> impl Iterator<Item = Op> {
+        let names = self.name_services.iter().map(|(id, name)| Op::NameService(*id, *name));
+        let ports = self.node_ports.iter().map(|(low, high)| Op::NodePorts(*low, *high));
+        names
+            .chain(self.v4.retired().map(Op::V4))
+            .chain(self.v6.retired().map(Op::V6))
+            .chain(ports)
+            .chain(self.v4.switched().map(Op::V4))
+            .chain(self.v6.switched().map(Op::V6))
+            .chain(self.forget_services.iter().map(|id| Op::ForgetService(*id)))
+    }
+}
