@@ -6,7 +6,9 @@
 //! ```
 
 pub mod config;
+pub mod controller;
 pub mod dataplane;
+pub mod logging;
 pub mod model;
-
+pub mod node;
 pub mod source;

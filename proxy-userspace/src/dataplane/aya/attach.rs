@@ -1,0 +1,103 @@
+//! The pair of tc programs on an interface.
+//!
+//! With tcx (6.6+) Sluice runs first at both hooks, whatever was there before, because a program
+//! that ends the chain (TCX_PASS, TCX_DROP, TCX_REDIRECT) would otherwise hide packets from it. It
+//! returns TCX_NEXT for all that it lets pass, so every other program still runs; at ingress they
+//! see the backend as destination, as netfilter's users do after PREROUTING. Without tcx:
+//! [`super::clsact`].
+
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
+
+use aya_obj::generated::bpf_attach_type;
+
+use super::{
+    Error, clsact,
+    load::Programs,
+    pin::{Direction, unpin},
+    sys::{self, Place, Target},
+};
+
+/// An interface to attach to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Index.
+    pub ifindex: u32,
+    /// Name.
+    pub name: String,
+    /// Without an Ethernet header.
+    pub l3: bool,
+}
+
+const fn program(direction: Direction, l3: bool) -> &'static str {
+    match (direction, l3) {
+        (Direction::Ingress, false) => "ingress",
+        (Direction::Egress, false) => "egress",
+        (Direction::Ingress, true) => "ingress_l3",
+        (Direction::Egress, true) => "egress_l3",
+    }
+}
+
+const fn hook(direction: Direction) -> bpf_attach_type {
+    match direction {
+        Direction::Ingress => bpf_attach_type::BPF_TCX_INGRESS,
+        Direction::Egress => bpf_attach_type::BPF_TCX_EGRESS,
+    }
+}
+
+/// Attaches both programs, or replaces the ones that an earlier run left, without a gap.
+pub fn attach(programs: &mut Programs, tcx: bool, device: &Device) -> Result<(), Error> {
+    for direction in Direction::ALL {
+        let name = program(direction, device.l3);
+        if tcx {
+            attach_tcx(programs, device, direction, name)?;
+        } else {
+            clsact::attach(programs, device, direction, name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Lets go of an interface that is gone, or no longer ours to serve.
+pub fn detach(programs: &Programs, tcx: bool, device: &Device) -> Result<(), Error> {
+    for direction in Direction::ALL {
+        if tcx {
+            unpin(&programs.pins.tc_link(device.ifindex, direction))?;
+        } else {
+            clsact::detach(&device.name, direction)?;
+        }
+    }
+    Ok(())
+}
+
+fn attach_tcx(
+    programs: &Programs,
+    device: &Device,
+    direction: Direction,
+    name: &str,
+) -> Result<(), Error> {
+    let path = programs.pins.tc_link(device.ifindex, direction);
+    let program = programs.fd(name)?;
+    if let Some(link) = pinned(&path, device.ifindex, direction)
+        && sys::link_update(link.as_fd(), program).is_ok()
+    {
+        return Ok(());
+    }
+    unpin(&path)?;
+    let failed = |e| Error::os(format!("attaching {} to {}", direction.name(), device.name), &e);
+    let link = sys::link_create(program, Target::Tcx(device.ifindex), hook(direction));
+    let link = link.map_err(failed)?;
+    sys::pin(link.as_fd(), &path).map_err(|e| Error::os(format!("pinning {}", path.display()), &e))
+}
+
+/// The link of an earlier run, if it still is at this interface. An index is given away again, and
+/// an interface may have moved to another namespace together with its link: so the interface is
+/// asked as well.
+fn pinned(path: &Path, ifindex: u32, direction: Direction) -> Option<OwnedFd> {
+    let link = sys::open(path, false).ok()?;
+    let info = sys::link_info(link.as_fd()).ok()?;
+    let here = sys::tcx_links(ifindex, hook(direction)).ok()?;
+    (info.place == Place::Tcx(ifindex) && here.contains(&info.id)).then_some(link)
+}

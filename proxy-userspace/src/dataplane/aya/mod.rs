@@ -1,0 +1,16 @@
+//! The kernel's side of the dataplane: load, pin, attach, write, read. The only folder that knows
+//! aya.
+
+pub mod attach;
+pub mod cgroup;
+pub mod clsact;
+pub mod error;
+pub mod interfaces;
+pub mod load;
+pub mod maps;
+pub mod pin;
+pub mod probe;
+pub mod read;
+pub mod sys;
+
+pub use error::Error;

@@ -1,0 +1,135 @@
+//! The maps as plain vectors: what a starting controller adopts, and what the command line shows.
+
+use aya::{
+    Pod,
+    maps::{HashMap, MapData, MapError, PerCpuArray},
+};
+use sluice_common::{
+    backend::Backend,
+    flow::{Flow, FlowKey},
+    frontend::{Frontend, FrontendKey, Range},
+    net::{V4, V6},
+    reason::Reason,
+    service::ServiceName,
+    settings::Settings,
+};
+
+use super::{
+    Error,
+    maps::{self, NAMES_V4, NAMES_V6, Names},
+    pin::Pins,
+};
+
+/// What one family's maps hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FamilyMirror<const N: usize> {
+    /// FRONTENDS.
+    pub frontends: Vec<(FrontendKey<N>, Frontend)>,
+    /// BACKENDS: the ids that were ever used, free ones with their generation included.
+    pub backends: Vec<(u32, Backend<N>)>,
+    /// SLOTS: index and backend id, for the ranges that frontends name.
+    pub slots: Vec<(u32, u32)>,
+}
+
+/// What the controller's maps hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// SERVICES.
+    pub services: Vec<(u32, ServiceName)>,
+    /// IPv4.
+    pub v4: FamilyMirror<V4>,
+    /// IPv6.
+    pub v6: FamilyMirror<V6>,
+    /// SETTINGS.
+    pub settings: Settings,
+}
+
+/// Reads the controller's maps. Consistent as long as nobody writes.
+pub fn read_mirror(pins: &Pins) -> Result<Mirror, Error> {
+    let settings = maps::array::<Settings>(pins, "SETTINGS", true)?;
+    Ok(Mirror {
+        services: pairs(pins, "SERVICES")?,
+        v4: family(pins, &NAMES_V4)?,
+        v6: family(pins, &NAMES_V6)?,
+        settings: settings.get(&0, 0).map_err(|e| reading("SETTINGS", &e))?,
+    })
+}
+
+/// IPv4 flow entries.
+pub fn flows_v4(pins: &Pins) -> Result<Vec<(FlowKey<V4>, Flow<V4>)>, Error> {
+    pairs(pins, NAMES_V4.flows)
+}
+
+/// IPv6 flow entries.
+pub fn flows_v6(pins: &Pins) -> Result<Vec<(FlowKey<V6>, Flow<V6>)>, Error> {
+    pairs(pins, NAMES_V6.flows)
+}
+
+/// Packets by reason, over all processors.
+pub fn reasons(pins: &Pins) -> Result<Vec<(Reason, u64)>, Error> {
+    let map = maps::open(pins, "REASONS", true)?;
+    let counters: PerCpuArray<MapData, u64> =
+        PerCpuArray::try_from(map).map_err(|e| reading("REASONS", &e))?;
+    let count = |reason: Reason| {
+        let values = counters.get(&(reason as u32), 0).map_err(|e| reading("REASONS", &e))?;
+        Ok((reason, values.iter().sum()))
+    };
+    Reason::ALL.iter().copied().map(count).collect()
+}
+
+/// A hash map's entries. An entry that goes or comes meanwhile may be missed, none is read twice.
+pub fn pairs<K: Pod + Ord, V: Pod>(pins: &Pins, name: &str) -> Result<Vec<(K, V)>, Error> {
+    let map: HashMap<MapData, K, V> = maps::hash(pins, name, true)?;
+    let mut found = std::collections::BTreeMap::new();
+    for entry in map.iter() {
+        match entry {
+            Ok((key, value)) => drop(found.insert(key, value)),
+            // Deleted between finding its key and reading it.
+            Err(MapError::KeyNotFound) => {}
+            Err(e) => return Err(reading(name, &e)),
+        }
+    }
+    Ok(found.into_iter().collect())
+}
+
+fn family<const N: usize>(pins: &Pins, names: &Names) -> Result<FamilyMirror<N>, Error>
+where
+    FrontendKey<N>: Pod + Ord,
+    Backend<N>: Pod,
+{
+    let frontends: Vec<(FrontendKey<N>, Frontend)> = pairs(pins, names.frontends)?;
+    let backends = maps::array::<Backend<N>>(pins, names.backends, true)?;
+    let mut used = Vec::new();
+    for id in 0..backends.len() {
+        let backend = backends.get(&id, 0).map_err(|e| reading(names.backends, &e))?;
+        if backend.flags != 0 || backend.generation != 0 {
+            used.push((id, backend));
+        }
+    }
+    let slots = slots(pins, names, frontends.iter().flat_map(|(_, f)| [f.cluster, f.local]))?;
+    Ok(FamilyMirror { frontends, backends: used, slots })
+}
+
+fn slots(
+    pins: &Pins,
+    names: &Names,
+    ranges: impl Iterator<Item = Range>,
+) -> Result<Vec<(u32, u32)>, Error> {
+    let map = maps::array::<u32>(pins, names.slots, true)?;
+    let mut found = std::collections::BTreeMap::new();
+    for range in ranges {
+        // A range beyond the map's end is damage, and what it names is not there.
+        let end = range.start.saturating_add(range.len).min(map.len());
+        for index in range.start..end {
+            if !found.contains_key(&index) {
+                let id = map.get(&index, 0).map_err(|e| reading(names.slots, &e))?;
+                found.insert(index, id);
+            }
+        }
+    }
+    Ok(found.into_iter().collect())
+}
+
+fn reading(name: &str, error: &MapError) -> Error {
+    Error::new(format!("reading map {name}"), error)
+}

@@ -1,0 +1,137 @@
+//! What the node's addresses are for: NodePorts, masquerading, and knowing what is local.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use sluice_common::{
+    iface::addr_flags::{LOOPBACK, NODE_PORTS},
+    net::{Addr, V4, V6},
+};
+
+use super::{Address, Config, Link, NodePortAddresses, Snapshot};
+
+/// Holds the addresses of all services where kube-proxy ran in ipvs mode; none is the node's.
+const IPVS: &str = "kube-ipvs0";
+
+/// NODE_ADDRS of both families.
+pub type NodeAddrs = (BTreeMap<Addr<V4>, u32>, BTreeMap<Addr<V6>, u32>);
+
+/// Every address of the node, with what it is good for.
+pub fn node_addresses(snapshot: &Snapshot, config: &Config) -> NodeAddrs {
+    let (mut v4, mut v6) = NodeAddrs::default();
+    for ip in own(snapshot).map(|address| address.ip) {
+        let flags = address_flags(ip, config);
+        match ip {
+            IpAddr::V4(ip) => *v4.entry(Addr::new(ip.octets())).or_insert(0) |= flags,
+            IpAddr::V6(ip) => *v6.entry(Addr::new(ip.octets())).or_insert(0) |= flags,
+        }
+    }
+    (v4, v6)
+}
+
+fn own(snapshot: &Snapshot) -> impl Iterator<Item = &Address> {
+    let ipvs: BTreeSet<u32> =
+        snapshot.links.iter().filter(|l| l.name == IPVS).map(|l| l.ifindex).collect();
+    snapshot.addresses.iter().filter(move |address| !ipvs.contains(&address.ifindex))
+}
+
+fn address_flags(ip: IpAddr, config: &Config) -> u32 {
+    let node_ports = match &config.node_ports {
+        // Link-local addresses mean something else on every link.
+        _ if is_link_local_v6(ip) => false,
+        NodePortAddresses::All => true,
+        NodePortAddresses::Primary => config.node_addresses.contains(&ip),
+        NodePortAddresses::Within(nets) => {
+            let mut family =
+                nets.iter().filter(|net| net.addr().is_ipv4() == ip.is_ipv4()).peekable();
+            family.peek().is_none() || family.any(|net| net.contains(&ip))
+        }
+    };
+    let loopback = if ip.is_loopback() { LOOPBACK } else { 0 };
+    if node_ports { loopback | NODE_PORTS } else { loopback }
+}
+
+fn is_link_local_v6(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+}
+
+/// The addresses that masqueraded packets leave with.
+#[derive(Debug)]
+pub struct Masquerade {
+    by_iface_v4: BTreeMap<u32, Ipv4Addr>,
+    by_iface_v6: BTreeMap<u32, Ipv6Addr>,
+    primary_v4: Ipv4Addr,
+    primary_v6: Ipv6Addr,
+}
+
+impl Masquerade {
+    /// Looks at the node's addresses once, for all interfaces.
+    pub fn new(snapshot: &Snapshot, config: &Config) -> Self {
+        let usable = || own(snapshot).filter(|address| is_source(address));
+        let v4 = |address: &Address| match address.ip {
+            IpAddr::V4(ip) => Some((address.ifindex, ip)),
+            IpAddr::V6(_) => None,
+        };
+        let v6 = |address: &Address| match address.ip {
+            IpAddr::V6(ip) => Some((address.ifindex, ip)),
+            IpAddr::V4(_) => None,
+        };
+        let by_iface_v4 = firsts(usable().filter_map(v4));
+        let by_iface_v6 = firsts(usable().filter_map(v6));
+        let is_own = |ip: &IpAddr| usable().any(|address| address.ip == *ip);
+        let told = |is_v4: bool| {
+            config.node_addresses.iter().copied().find(|ip| ip.is_ipv4() == is_v4 && is_own(ip))
+        };
+        let first_v4 = usable().filter_map(v4).map(|(_, ip)| ip).next();
+        let first_v6 = usable().filter_map(v6).map(|(_, ip)| ip).next();
+        let routed_v4 = snapshot.default_v4.and_then(|i| by_iface_v4.get(&i)).copied();
+        let routed_v6 = snapshot.default_v6.and_then(|i| by_iface_v6.get(&i)).copied();
+        let told_v4 =
+            told(true).and_then(|ip| if let IpAddr::V4(ip) = ip { Some(ip) } else { None });
+        let told_v6 =
+            told(false).and_then(|ip| if let IpAddr::V6(ip) = ip { Some(ip) } else { None });
+        Self {
+            primary_v4: told_v4.or(routed_v4).or(first_v4).unwrap_or(Ipv4Addr::UNSPECIFIED),
+            primary_v6: told_v6.or(routed_v6).or(first_v6).unwrap_or(Ipv6Addr::UNSPECIFIED),
+            by_iface_v4,
+            by_iface_v6,
+        }
+    }
+
+    /// What MASQUERADE would take: the interface's own address, else its master's, else the
+    /// node's; unspecified when there is none.
+    pub fn v4(&self, link: &Link) -> Ipv4Addr {
+        let map = &self.by_iface_v4;
+        let own = map.get(&link.ifindex).or_else(|| map.get(&link.master));
+        own.copied().unwrap_or(self.primary_v4)
+    }
+
+    /// The same for IPv6.
+    pub fn v6(&self, link: &Link) -> Ipv6Addr {
+        let map = &self.by_iface_v6;
+        let own = map.get(&link.ifindex).or_else(|| map.get(&link.master));
+        own.copied().unwrap_or(self.primary_v6)
+    }
+}
+
+fn is_source(address: &Address) -> bool {
+    let link_local = match address.ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    address.global
+        && address.usable
+        && !address.secondary
+        && !link_local
+        && !address.ip.is_loopback()
+}
+
+fn firsts<T>(pairs: impl Iterator<Item = (u32, T)>) -> BTreeMap<u32, T> {
+    let mut map = BTreeMap::new();
+    for (ifindex, ip) in pairs {
+        map.entry(ifindex).or_insert(ip);
+    }
+    map
+}
