@@ -88,7 +88,7 @@ fn addresses(device: &str, own: Pair) -> Vec<String> {
 pub(crate) fn defaults(device: &str, gateway: Pair) -> Vec<String> {
     vec![
         format!("route add default via {} dev {device}", gateway.v4),
-        format!("-6 route add default via {} dev {device}", gateway.v6),
+        format!("route add default via {} dev {device}", gateway.v6),
     ]
 }
 
@@ -100,7 +100,7 @@ pub(crate) fn routes_to_pods(nodes: u8, but: Option<u8>, device: &str) -> Vec<St
             let via = address::node(n);
             [
                 format!("route add 10.244.{n}.0/24 via {} dev {device}", via.v4),
-                format!("-6 route add fd00:10:244:{n}::/64 via {} dev {device}", via.v6),
+                format!("route add fd00:10:244:{n}::/64 via {} dev {device}", via.v6),
             ]
         })
         .collect()
@@ -111,6 +111,6 @@ fn routes_to_services() -> Vec<String> {
     let via = address::node(1);
     vec![
         format!("route add {} via {}", address::SERVICES_V4, via.v4),
-        format!("-6 route add {} via {}", address::SERVICES_V6, via.v6),
+        format!("route add {} via {}", address::SERVICES_V6, via.v6),
     ]
 }

@@ -38,7 +38,7 @@ pub(super) fn vxlan(scope: &Scope, n: u8, nodes: u8) -> Result<()> {
             format!("neigh add {} lladdr {mac} dev flannel.1 nud permanent", far.v4),
             format!("neigh add {} lladdr {mac} dev flannel.1 nud permanent", far.v6),
             format!("route add 10.244.{peer}.0/24 via {} dev flannel.1 onlink", far.v4),
-            format!("-6 route add fd00:10:244:{peer}::/64 via {} dev flannel.1 onlink", far.v6),
+            format!("route add fd00:10:244:{peer}::/64 via {} dev flannel.1 onlink", far.v6),
         ]);
         bridge.push(format!("fdb add {mac} dev flannel.1 dst {} self", address::node(peer).v4));
     }
@@ -64,7 +64,7 @@ pub(super) fn route_tun(scope: &Scope, n: u8, nodes: u8) -> Result<()> {
     ];
     for peer in (1..=nodes).filter(|peer| *peer != n) {
         lines.push(format!("route add 10.244.{peer}.0/24 dev tun0"));
-        lines.push(format!("-6 route add fd00:10:244:{peer}::/64 dev tun0"));
+        lines.push(format!("route add fd00:10:244:{peer}::/64 dev tun0"));
     }
     netns::ip(&scope.netns(&format!("node{n}")), &lines)
 }

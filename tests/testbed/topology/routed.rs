@@ -23,7 +23,7 @@ pub(super) fn plug(scope: &Scope, n: u8, p: u8) -> Result<()> {
         &[
             format!("addr add fe80::1/64 dev {device} nodad"),
             format!("route add {}/32 dev {device} scope link", own.v4),
-            format!("-6 route add {}/128 dev {device}", own.v6),
+            format!("route add {}/128 dev {device}", own.v6),
         ],
     )?;
     netns::ip(
@@ -33,7 +33,7 @@ pub(super) fn plug(scope: &Scope, n: u8, p: u8) -> Result<()> {
             format!("addr add {}/128 dev eth0 nodad", own.v6),
             "route add 169.254.1.1 dev eth0 scope link".into(),
             "route add default via 169.254.1.1 dev eth0".into(),
-            "-6 route add default via fe80::1 dev eth0".into(),
+            "route add default via fe80::1 dev eth0".into(),
         ],
     )
 }
