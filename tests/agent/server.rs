@@ -1,0 +1,99 @@
+//! Servers: they tell who they are and whom they see, and echo what they are sent.
+
+use std::net::SocketAddr;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use testbed::wire::{Failure, FailureKind, Outcome};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+
+/// Binds every address, then serves in the background for as long as the agent lives.
+pub(crate) fn start(
+    name: &str,
+    tcp: &[SocketAddr],
+    udp: &[SocketAddr],
+) -> Result<Outcome, Failure> {
+    let explain = |address: &SocketAddr, error: std::io::Error| {
+        Failure::new(FailureKind::Other, format!("listening on {address}: {error}"))
+    };
+    for address in tcp {
+        let listener = listen(*address).map_err(|e| explain(address, e))?;
+        tokio::task::spawn_local(accept(listener, name.to_owned()));
+    }
+    for address in udp {
+        let socket = bind_udp(*address, false).map_err(|e| explain(address, e))?;
+        tokio::task::spawn_local(answer(socket, name.to_owned()));
+    }
+    Ok(Outcome::Done)
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(4096)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// A UDP socket on an address; `shared` lets several sockets have the port.
+pub(crate) fn bind_udp(address: SocketAddr, shared: bool) -> std::io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+async fn accept(listener: TcpListener, name: String) {
+    loop {
+        // A failed accept (the client is gone again, or no descriptor is free) ends no server.
+        let Ok((stream, peer)) = listener.accept().await else {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            continue;
+        };
+        let name = name.clone();
+        tokio::task::spawn_local(async move {
+            // The client sees how its connection ends; the server has nothing to add.
+            let _ended = converse(stream, peer, &name).await;
+        });
+    }
+}
+
+/// Lines: `who` asks for the name, `echo N` has the next N bytes sent back, `close` ends.
+async fn converse(stream: TcpStream, peer: SocketAddr, name: &str) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let (read, mut write) = stream.into_split();
+    let mut read = BufReader::with_capacity(64 * 1024, read);
+    let mut line = String::new();
+    while read.read_line(&mut line).await? > 0 {
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next().and_then(|n| n.parse().ok())) {
+            (Some("who"), _) => write.write_all(format!("{name} {peer}\n").as_bytes()).await?,
+            (Some("echo"), Some(bytes)) => {
+                tokio::io::copy_buf(&mut (&mut read).take(bytes), &mut write).await?;
+            }
+            _close_or_unknown => return Ok(()),
+        }
+        line.clear();
+    }
+    Ok(())
+}
+
+/// Every datagram is answered with the name, the sender's address and the datagram's own text.
+async fn answer(socket: UdpSocket, name: String) {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        // An error here is an ICMP message about an earlier answer.
+        let Ok((length, peer)) = socket.recv_from(&mut buffer).await else { continue };
+        let mut text = format!("{name} {peer} ").into_bytes();
+        text.extend_from_slice(&buffer[..length]);
+        let _sent = socket.send_to(&text, peer).await;
+    }
+}

@@ -1,0 +1,101 @@
+//! The testbed itself, with direct traffic: no Sluice is involved.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use testbed::address::{self, Family, SERVER_PORT};
+use testbed::wire::{Ask, FailureKind, Transport};
+use testbed::{Cluster, CniRules, Topology};
+
+/// One after another: two cores are not many for several clusters.
+#[test]
+fn topologies_carry_direct_traffic() -> Result<()> {
+    for topology in Topology::ALL {
+        for rules in [CniRules::default(), CniRules { masquerade: true, forward_drop: true }] {
+            let began = std::time::Instant::now();
+            let cluster = Cluster::builder(topology)
+                .rules(rules)
+                .rp_filter(1)
+                .bridge_netfilter(rules.masquerade)
+                .build()?;
+            let built = began.elapsed();
+            everyone_reaches_everyone(&cluster)
+                .map_err(|error| error.context(format!("{topology:?} with {rules:?}")))?;
+            println!("{topology:?} {rules:?}: built in {built:?}, all in {:?}", began.elapsed());
+        }
+    }
+    Ok(())
+}
+
+fn everyone_reaches_everyone(cluster: &Cluster) -> Result<()> {
+    for family in Family::BOTH {
+        for from in cluster.pods() {
+            for to in cluster.pods() {
+                let target = to.address().port(family, SERVER_PORT);
+                for transport in [Transport::Tcp, Transport::Udp, Transport::UdpUnconnected] {
+                    let reply = from.once(Ask::new(transport, target)).map_err(|failure| {
+                        anyhow::anyhow!(failure).context(format!("{} to {target}", from.name()))
+                    })?;
+                    ensure!(reply.who == to.name(), "{target} is {}, {reply:?}", to.name());
+                    ensure!(reply.seen_source.ip() == from.address().ip(family), "{reply:?}");
+                }
+            }
+            for node in cluster.nodes() {
+                ensure!(from.tcp(node.address().port(family, SERVER_PORT))?.who == node.name());
+            }
+        }
+        let pod = cluster.pod(4)?.address().port(family, SERVER_PORT);
+        for person in [cluster.client(), cluster.outsider()] {
+            ensure!(person.tcp(pod)?.who == "pod4" && person.udp(pod)?.who == "pod4");
+        }
+        ensure!(cluster.outsider().tcp(pod)?.seen_source.ip() == address::outsider().ip(family));
+        ensure!(cluster.node(1)?.tcp(pod)?.who == "pod4");
+    }
+    Ok(())
+}
+
+#[test]
+fn helpers_tell_the_truth() -> Result<()> {
+    let cluster = Cluster::builder(Topology::Bridge).build()?;
+    let (from, to) = (cluster.pod(1)?, cluster.pod(3)?);
+    for family in Family::BOTH {
+        let target = to.address().port(family, SERVER_PORT);
+        let closed = to.address().port(family, 9);
+        let nobody = address::pod(2, 77).port(family, SERVER_PORT);
+        let kind = |ask| from.once(ask).map_err(|failure| failure.kind);
+        ensure!(kind(Ask::new(Transport::Tcp, closed)) == Err(FailureKind::Refused));
+        ensure!(kind(Ask::new(Transport::Udp, closed)) == Err(FailureKind::Refused));
+        let silent = kind(Ask::new(Transport::Tcp, nobody).timeout_ms(300));
+        ensure!(silent == Err(FailureKind::TimedOut), "{silent:?}");
+        ensure!(from.tcp_from_port(target, 40_000)?.seen_source.port() == 40_000);
+        from.bulk(target, 200_000)?;
+        from.bulk(target, 50_000_000)?;
+        let held = from.hold(target, 1_000)?;
+        ensure!(held.len() == 1_000 && held.echo_all()?.iter().all(Result::is_ok));
+        let traffic = from.traffic(Ask::new(Transport::Tcp, target), 2, true)?;
+        let many = from.many(Ask::new(Transport::Udp, target).times(1_000))?;
+        ensure!(many.iter().all(Result::is_ok));
+        let tally = traffic.stop()?;
+        ensure!(tally.answered > 0 && tally.failed == 0, "{tally:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn nothing_is_left_behind() -> Result<()> {
+    let cluster = Cluster::builder(Topology::Bridge).nodes(1).pods_per_node(1).build()?;
+    let node = cluster.node(1)?;
+    let (namespace, cgroup) = (node.netns().to_owned(), node.cgroup_root().clone());
+    let bpf = node.bpf_root().clone();
+    let inside = node.run(|| std::fs::read_to_string("/proc/self/net/dev"))??;
+    ensure!(!inside.contains("vethpod1"), "/proc/self is the process's own namespace");
+    ensure!(node.shell("ip -o link")?.contains("vethpod1"));
+    drop(cluster);
+    let netns = String::from_utf8(Command::new("ip").arg("netns").output()?.stdout)?;
+    ensure!(!netns.contains(&namespace), "namespaces are left: {netns}");
+    ensure!(!cgroup.exists() && !bpf.exists());
+    ensure!(cgroup.parent().is_some_and(|parent: &Path| !parent.exists()));
+    ensure!(!std::fs::read_to_string("/proc/self/mountinfo")?.contains(bpf.to_str().unwrap()));
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! The underlay: a switch that nodes, a client and a router are plugged into.
+
+use anyhow::Result;
+
+use crate::address::{self, Pair};
+use crate::netns;
+use crate::scope::Scope;
+
+/// The client on the underlay, the router and the outsider behind it.
+pub(crate) const PEOPLE: [&str; 3] = ["client", "router", "outsider"];
+/// The switch's namespace.
+pub(crate) const SWITCH: &str = "switch";
+const MTU: u32 = 1500;
+
+/// Sets every namespace up the same way: loopback, and no waiting for duplicate addresses.
+pub(crate) fn prepare(namespace: &str, rp_filter: u8) -> Result<()> {
+    let strictness = rp_filter.to_string();
+    netns::sysctl(
+        namespace,
+        &[
+            ("net/ipv6/conf/all/accept_dad", "0"),
+            ("net/ipv6/conf/default/accept_dad", "0"),
+            ("net/ipv4/conf/all/rp_filter", &strictness),
+            ("net/ipv4/conf/default/rp_filter", &strictness),
+        ],
+    )?;
+    netns::ip(namespace, &["link set lo up".into()])
+}
+
+/// Turns forwarding on.
+pub(crate) fn forward(namespace: &str) -> Result<()> {
+    netns::sysctl(namespace, &[("net/ipv4/ip_forward", "1"), ("net/ipv6/conf/all/forwarding", "1")])
+}
+
+/// Builds the switch and everybody who is not a node.
+pub(crate) fn build(scope: &Scope, nodes: u8) -> Result<()> {
+    let switch = scope.netns(SWITCH);
+    // The switch is not a firewall, whatever a new namespace starts with.
+    netns::sysctl(
+        &switch,
+        &[
+            ("net/bridge/bridge-nf-call-iptables", "0"),
+            ("net/bridge/bridge-nf-call-ip6tables", "0"),
+        ],
+    )?;
+    netns::ip(
+        &switch,
+        &["link add br0 type bridge mcast_snooping 0".into(), "link set br0 up".into()],
+    )?;
+    let [client, router, outsider] = PEOPLE.map(|name| scope.netns(name));
+    forward(&router)?;
+    plug(scope, "client", address::client())?;
+    plug(scope, "router", address::router())?;
+    netns::veth((&router, "eth1"), (&outsider, "eth0"), MTU)?;
+    netns::ip(&router, &addresses("eth1", address::router_outside()))?;
+    netns::ip(&outsider, &addresses("eth0", address::outsider()))?;
+    netns::ip(&outsider, &defaults("eth0", address::router_outside()))?;
+    netns::ip(&client, &defaults("eth0", address::router()))?;
+    for namespace in [&client, &router] {
+        netns::ip(namespace, &routes_to_pods(nodes, None, "eth0"))?;
+        netns::ip(namespace, &routes_to_services())?;
+    }
+    Ok(())
+}
+
+/// Plugs a node into the switch.
+pub(crate) fn plug_node(scope: &Scope, n: u8) -> Result<()> {
+    let name = format!("node{n}");
+    plug(scope, &name, address::node(n))?;
+    netns::ip(&scope.netns(&name), &defaults("eth0", address::router()))
+}
+
+fn plug(scope: &Scope, name: &str, own: Pair) -> Result<()> {
+    let (switch, namespace) = (scope.netns(SWITCH), scope.netns(name));
+    netns::veth((&switch, name), (&namespace, "eth0"), MTU)?;
+    netns::ip(&switch, &[format!("link set {name} master br0")])?;
+    netns::ip(&namespace, &addresses("eth0", own))
+}
+
+fn addresses(device: &str, own: Pair) -> Vec<String> {
+    vec![
+        format!("addr add {}/24 dev {device}", own.v4),
+        format!("addr add {}/64 dev {device} nodad", own.v6),
+    ]
+}
+
+/// Default routes by way of a gateway.
+pub(crate) fn defaults(device: &str, gateway: Pair) -> Vec<String> {
+    vec![
+        format!("route add default via {} dev {device}", gateway.v4),
+        format!("route add default via {} dev {device}", gateway.v6),
+    ]
+}
+
+/// Routes to the pods of all nodes (but one) by way of the nodes' underlay addresses.
+pub(crate) fn routes_to_pods(nodes: u8, but: Option<u8>, device: &str) -> Vec<String> {
+    (1..=nodes)
+        .filter(|n| Some(*n) != but)
+        .flat_map(|n| {
+            let via = address::node(n);
+            [
+                format!("route add 10.244.{n}.0/24 via {} dev {device}", via.v4),
+                format!("route add fd00:10:244:{n}::/64 via {} dev {device}", via.v6),
+            ]
+        })
+        .collect()
+}
+
+/// Outsiders reach ClusterIPs through node 1, as a cluster's router may be set up (A40).
+fn routes_to_services() -> Vec<String> {
+    let via = address::node(1);
+    vec![
+        format!("route add {} via {}", address::SERVICES_V4, via.v4),
+        format!("route add {} via {}", address::SERVICES_V6, via.v6),
+    ]
+}
