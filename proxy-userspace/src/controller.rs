@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, sleep_until},
 };
 
@@ -40,7 +40,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut controller = Controller::start(config.clone())?;
     let (sender, mut events) = mpsc::channel(QUEUE);
     let source = tokio::spawn(follow(config.clone(), sender));
-    let mut nodes = node::watch(controller.node_config()).context("watching interfaces")?;
+    let (node_config, configs) = watch::channel(controller.node_config());
+    let mut nodes = node::watch(configs).await.context("following the node's interfaces")?;
+    controller.follow_node(&nodes.borrow_and_update().clone());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut ticks = interval(TICK);
@@ -53,13 +55,16 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             _ = interrupt.recv() => break,
             count = events.recv_many(&mut batch, BATCH) => {
                 if count == 0 {
-                    source.await??;
+                    source.await?;
                     anyhow::bail!("the source of Services ended");
                 }
-                controller.take(batch.drain(..));
+                if controller.take(batch.drain(..)) {
+                    node_config.send_replace(controller.node_config());
+                }
             }
-            state = nodes.recv() => {
-                controller.follow_node(&state.context("the watch on interfaces ended")?);
+            changed = nodes.changed() => {
+                changed.context("following the node's interfaces ended")?;
+                controller.follow_node(&nodes.borrow_and_update().clone());
             }
             _ = ticks.tick() => controller.tick(),
             () = wait_until(retry_at) => controller.write(),
@@ -77,17 +82,18 @@ async fn wait_until(when: Option<Instant>) {
     }
 }
 
-/// Runs the source that the configuration names.
-async fn follow(config: Config, events: mpsc::Sender<Event>) -> anyhow::Result<()> {
+/// Runs the source that the configuration names. Ends only when nobody listens any more.
+async fn follow(config: Config, events: mpsc::Sender<Event>) {
     match config.source {
-        Source::Manifests(folder) => source::manifest::run(folder, events).await,
+        Source::Manifests(folder) => {
+            source::manifest::run(folder, &config.node_name, events).await;
+        }
         Source::Kubernetes { kubeconfig, master } => {
             let connection =
                 source::kube::Connection::new(kubeconfig.as_deref(), master.as_deref());
             source::kube::run(&connection, &config.node_name, events).await;
         }
     }
-    Ok(())
 }
 
 struct Controller {
@@ -123,7 +129,7 @@ impl Controller {
             ModelConfig { node_name: config.node_name.clone(), ..ModelConfig::default() };
         let mut controller = Self {
             netns_cookie: probe::netns_cookie()?,
-            model: Model::adopt(model_config, mirror),
+            model: Model::adopt(model_config, mirror.into()),
             interfaces: Interfaces::new(programs, features)?,
             config,
             maps,
@@ -148,21 +154,24 @@ impl Controller {
     }
 
     fn node_config(&self) -> node::Config {
-        node::Config::new(&self.config)
+        settings::node_config(&self.config, &self.node)
     }
 
-    /// Takes what a source reports.
-    fn take(&mut self, events: impl Iterator<Item = Event>) {
+    /// Takes what a source reports. Returns whether the Node object changed.
+    fn take(&mut self, events: impl Iterator<Item = Event>) -> bool {
+        let mut node_changed = false;
         for event in events {
             if let Event::Node(node) = &event
                 && self.node != *node
             {
                 self.node = node.clone();
                 self.write_settings();
+                node_changed = true;
             }
             self.model.handle(event);
         }
         self.write();
+        node_changed
     }
 
     /// Takes the node's interfaces and addresses.
@@ -215,8 +224,12 @@ impl Controller {
     }
 
     fn write_settings(&mut self) {
-        let settings =
-            settings::settings(&self.config, &self.node, self.netns_cookie, self.features.csum_ipv6);
+        let settings = settings::settings(
+            &self.config,
+            &self.node,
+            self.netns_cookie,
+            self.features.csum_ipv6,
+        );
         if let Err(error) = self.maps.write_settings(settings) {
             tracing::error!("writing the settings failed: {error}");
         }

@@ -5,6 +5,7 @@
 //! (I/O in)  (pure)   (pure)  (I/O out)
 //! ```
 
+pub mod cli;
 pub mod config;
 pub mod controller;
 pub mod dataplane;

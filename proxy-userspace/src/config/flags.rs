@@ -5,6 +5,7 @@ use std::{net::IpAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::SocketLb;
+use crate::cli::Output;
 
 /// An eBPF service proxy for Kubernetes, in kube-proxy's place, with any CNI.
 ///
@@ -128,15 +129,6 @@ pub struct ListArgs {
     /// Form of the output.
     #[arg(short, long, value_enum, default_value = "table")]
     pub output: Output,
-}
-
-/// Forms of output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// A table for people.
-    Table,
-    /// JSON for programs.
-    Json,
 }
 
 /// What cleanup removes.

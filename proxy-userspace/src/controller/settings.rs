@@ -10,6 +10,7 @@ use sluice_common::{
 use crate::{
     config::{Config, DetectLocal, SocketLb},
     model::spec::NodeSpec,
+    node::{self, NodePortAddresses, PodInterfaces},
 };
 
 /// The settings for a node. The NodePort range is empty: it belongs to the model.
@@ -45,6 +46,30 @@ pub(super) fn settings(
         pods_v4: v4.map_or(Prefix::ANY, |net| prefix4(&net)),
         pods_v6: v6.map_or(Prefix::ANY, |net| prefix6(&net)),
     }
+}
+
+/// What the node's watch has to know.
+pub(super) fn node_config(config: &Config, node: &NodeSpec) -> node::Config {
+    let node_ports = match config.node_port_addresses.as_slice() {
+        [] => NodePortAddresses::All,
+        [word] if word == "primary" => NodePortAddresses::Primary,
+        words => {
+            // The configuration has checked them.
+            NodePortAddresses::Within(words.iter().filter_map(|word| word.parse().ok()).collect())
+        }
+    };
+    let pods = match &config.detect_local {
+        DetectLocal::BridgeInterface(name) => PodInterfaces::Bridge(name.clone()),
+        DetectLocal::InterfaceNamePrefix(prefix) => PodInterfaces::Prefix(prefix.clone()),
+        DetectLocal::ClusterCidr(_) | DetectLocal::NodeCidr => PodInterfaces::Unknown,
+    };
+    let mut node_addresses: Vec<_> = config.node_ip.into_iter().collect();
+    for address in &node.addresses {
+        if !node_addresses.iter().any(|known| known.is_ipv4() == address.is_ipv4()) {
+            node_addresses.push(*address);
+        }
+    }
+    node::Config { node_ports, node_addresses, pods }
 }
 
 /// The pods' network of each family.
@@ -98,7 +123,10 @@ mod tests {
     fn a45_a_family_without_network_has_no_detector() {
         let v4_only = DetectLocal::ClusterCidr(vec!["10.244.0.0/16".parse().unwrap()]);
         let settings = settings(&config(v4_only), &NodeSpec::default(), 7, false);
-        assert_eq!((settings.detector_v4, settings.detector_v6), (detector::PREFIX, detector::NONE));
+        assert_eq!(
+            (settings.detector_v4, settings.detector_v6),
+            (detector::PREFIX, detector::NONE)
+        );
         assert!(settings.pods_v4.contains(&Addr::new([10, 244, 9, 9])));
         assert!(!settings.pods_v4.contains(&Addr::new([10, 245, 0, 1])));
     }
@@ -121,6 +149,9 @@ mod tests {
     fn a62_a63_interfaces_detect_both_families() {
         let prefix = DetectLocal::InterfaceNamePrefix("cali".into());
         let settings = settings(&config(prefix), &NodeSpec::default(), 0, false);
-        assert_eq!((settings.detector_v4, settings.detector_v6), (detector::IFACE, detector::IFACE));
+        assert_eq!(
+            (settings.detector_v4, settings.detector_v6),
+            (detector::IFACE, detector::IFACE)
+        );
     }
 }

@@ -12,11 +12,14 @@ pub mod plan;
 pub mod snapshot;
 pub mod watch;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use ipnet::IpNet;
 use sluice_common::{
-    iface::Iface,
+    iface::{Iface, addr_flags},
     net::{Addr, V4, V6},
 };
 
@@ -131,5 +134,14 @@ impl NodeState {
     pub fn new(snapshot: &Snapshot, config: &Config) -> Self {
         let (addrs_v4, addrs_v6) = addresses::node_addresses(snapshot, config);
         Self { ifaces: plan::plan_ifaces(snapshot, config), addrs_v4, addrs_v6 }
+    }
+
+    /// The addresses that others reach the node at: all but loopback ones.
+    pub fn local_addresses(&self) -> BTreeSet<IpAddr> {
+        let outward = |flags: &u32| flags & addr_flags::LOOPBACK == 0;
+        let v4 = self.addrs_v4.iter().filter(|(_, flags)| outward(flags));
+        let v6 = self.addrs_v6.iter().filter(|(_, flags)| outward(flags));
+        let v4 = v4.map(|(addr, _)| IpAddr::from(addr.bytes));
+        v4.chain(v6.map(|(addr, _)| IpAddr::from(addr.bytes))).collect()
     }
 }

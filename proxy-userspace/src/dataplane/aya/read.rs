@@ -44,6 +44,28 @@ pub struct Mirror {
     pub settings: Settings,
 }
 
+impl From<Mirror> for crate::model::mirror::Mirror {
+    fn from(read: Mirror) -> Self {
+        let range = (read.settings.node_port_min, read.settings.node_port_max);
+        Self {
+            services: read.services.into_iter().collect(),
+            v4: read.v4.into(),
+            v6: read.v6.into(),
+            node_ports: Some(range),
+        }
+    }
+}
+
+impl<const N: usize> From<FamilyMirror<N>> for crate::model::mirror::FamilyMirror<N> {
+    fn from(read: FamilyMirror<N>) -> Self {
+        Self {
+            frontends: read.frontends.into_iter().collect(),
+            slots: read.slots.into_iter().collect(),
+            backends: read.backends.into_iter().collect(),
+        }
+    }
+}
+
 /// Reads the controller's maps. Consistent as long as nobody writes.
 pub fn read_mirror(pins: &Pins) -> Result<Mirror, Error> {
     let settings = maps::array::<Settings>(pins, "SETTINGS", true)?;
