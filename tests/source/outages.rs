@@ -79,7 +79,7 @@ async fn errors_and_slowness_are_waited_out() {
 
 #[tokio::test]
 async fn a90_nothing_half_listed_is_handed_over() {
-    let server = ApiServer::start().unwrap();
+    let mut server = ApiServer::start().unwrap();
     let mut text = String::new();
     for index in 0..600 {
         let _written = write!(
@@ -89,11 +89,17 @@ async fn a90_nothing_half_listed_is_handed_over() {
         );
     }
     server.apply(&text).unwrap();
-    server.fail_next_pages(2);
     let mut world = World::kube(Connection::new(None, Some(&server.url())));
-    world.until("the list", |it| it.services.is_some()).await;
+    world.until("the list", World::listed).await;
     assert_eq!(world.names().len(), 600);
-    assert_eq!(world.replaced, 1);
+    server.stop();
+    server.delete("Service", "shop", "s0");
+    server.compact();
+    // The second list comes in pages.
+    server.fail_next_pages(2);
+    server.restart().unwrap();
+    world.until("the second list", |it| it.replaced == 2).await;
+    assert_eq!(world.names().len(), 599);
     assert!(server.requests().iter().any(|it| it.contains("continue=") && it.ends_with(" 500")));
 }
 

@@ -106,9 +106,7 @@ impl Follow<'_> {
     ) {
         while !self.events.is_closed() {
             let api = Api::<M::Object>::all(client.clone());
-            // Paged lists, then a watch with bookmarks: streaming lists are off by default
-            // before Kubernetes 1.32, and an older server just ignores the request for one.
-            let config = Config { list_semantic: semantic.clone(), ..mirror.selectors() };
+            let config = listing(mirror.selectors(), semantic);
             let remedy = self.stream(api, config, mirror, backoff).await;
             *semantic = ListSemantic::MostRecent;
             match remedy {
@@ -190,6 +188,17 @@ impl Follow<'_> {
             () = tokio::time::sleep(time) => {}
         }
     }
+}
+
+/// Lists, then a watch with bookmarks: streaming lists are off by default before Kubernetes
+/// 1.32, and an older server just ignores the request for one. New lists come in pages; one from
+/// the cache cannot (kube-rs asks for a new one if it has a limit).
+fn listing(selectors: Config, semantic: &ListSemantic) -> Config {
+    let page_size = match semantic {
+        ListSemantic::Any => None,
+        ListSemantic::MostRecent => Some(500),
+    };
+    Config { list_semantic: semantic.clone(), page_size, ..selectors }
 }
 
 fn digest<M: Mirror>(mirror: &mut M, event: watcher::Event<M::Object>) -> Vec<Event> {
