@@ -5,6 +5,7 @@
 //! (I/O in)  (pure)   (pure)  (I/O out)
 //! ```
 
+pub mod cli;
 pub mod dataplane;
 pub mod model;
 pub mod node;

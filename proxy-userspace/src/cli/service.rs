@@ -1,0 +1,189 @@
+//! `sluice service list`: the frontends, as the programs see them.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde::Serialize;
+use sluice_common::{
+    backend::{self, Backend},
+    frontend::{Frontend, FrontendKey, Range, flags},
+    net::{Addr, Port},
+};
+
+use super::output::{Output, ToIp, protocol, service_name, socket};
+use crate::dataplane::aya::{
+    Error,
+    pin::Pins,
+    read::{FamilyMirror, read_mirror},
+};
+
+/// A frontend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// `namespace/name:port`.
+    pub service: String,
+    /// `addr:port`; the unspecified address stands for every accepted one of the node (NodePort).
+    pub frontend: String,
+    /// TCP, UDP or SCTP.
+    pub protocol: String,
+    /// ClusterIP, NodePort or External.
+    pub kind: &'static str,
+    /// Which range outsiders use: Cluster or Local.
+    pub policy: &'static str,
+    /// Session affinity timeout in seconds; 0 without.
+    pub affinity_timeout: u32,
+    /// Backends of the cluster range.
+    pub backends: Vec<String>,
+    /// Backends of the local range.
+    pub local_backends: Vec<String>,
+}
+
+/// The list as text.
+pub fn list(bpf_root: &Path, output: Output) -> Result<String, Error> {
+    let header = ["SERVICE", "FRONTEND", "PROTO", "KIND", "POLICY", "BACKENDS"];
+    output.print(&rows(bpf_root)?, &header, |row| {
+        let local = row.policy == "Local";
+        let backends = if local { &row.local_backends } else { &row.backends };
+        let backends = if backends.is_empty() { "none".to_owned() } else { backends.join(", ") };
+        vec![
+            row.service.clone(),
+            row.frontend.clone(),
+            row.protocol.clone(),
+            row.kind.to_owned(),
+            row.policy.to_owned(),
+            backends,
+        ]
+    })
+}
+
+/// The list as values, by service and frontend.
+pub fn rows(bpf_root: &Path) -> Result<Vec<Row>, Error> {
+    let mirror = read_mirror(&Pins::new(bpf_root))?;
+    let names: BTreeMap<u32, String> =
+        mirror.services.iter().map(|(id, name)| (*id, service_name(name))).collect();
+    let mut rows = family(&mirror.v4, &names);
+    rows.extend(family(&mirror.v6, &names));
+    rows.sort_by(|a, b| {
+        (&a.service, &a.frontend, &a.protocol).cmp(&(&b.service, &b.frontend, &b.protocol))
+    });
+    Ok(rows)
+}
+
+fn family<const N: usize>(mirror: &FamilyMirror<N>, names: &BTreeMap<u32, String>) -> Vec<Row>
+where
+    Addr<N>: ToIp,
+{
+    let slots: BTreeMap<u32, u32> = mirror.slots.iter().copied().collect();
+    let backends: BTreeMap<u32, Backend<N>> = mirror.backends.iter().copied().collect();
+    let services = mirror.frontends.iter().filter(|(_, f)| f.flags & flags::ENDPOINT == 0);
+    let row = |(key, frontend): &(FrontendKey<N>, Frontend)| Row {
+        service: names.get(&frontend.service).cloned().unwrap_or_else(|| unnamed(frontend.service)),
+        frontend: socket(&key.addr, key.port),
+        protocol: protocol(key.proto),
+        kind: kind(key, frontend),
+        policy: if frontend.flags & flags::LOCAL_POLICY == 0 { "Cluster" } else { "Local" },
+        affinity_timeout: frontend.affinity_timeout,
+        backends: resolve(frontend.cluster, &slots, &backends),
+        local_backends: resolve(frontend.local, &slots, &backends),
+    };
+    services.map(row).collect()
+}
+
+fn unnamed(service: u32) -> String {
+    format!("#{service}")
+}
+
+fn kind<const N: usize>(key: &FrontendKey<N>, frontend: &Frontend) -> &'static str {
+    match (key.addr.is_unspecified(), frontend.flags & flags::EXTERNAL != 0) {
+        (true, _) => "NodePort",
+        (false, true) => "External",
+        (false, false) => "ClusterIP",
+    }
+}
+
+/// The different backends of a range, in their order.
+fn resolve<const N: usize>(
+    range: Range,
+    slots: &BTreeMap<u32, u32>,
+    backends: &BTreeMap<u32, Backend<N>>,
+) -> Vec<String>
+where
+    Addr<N>: ToIp,
+{
+    let mut found = Vec::new();
+    for (_, id) in slots.range(range.start..range.start.saturating_add(range.len)) {
+        let text = match backends.get(id) {
+            Some(backend) => describe(&backend.addr, backend.port, backend.flags),
+            None => format!("missing #{id}"),
+        };
+        if !found.contains(&text) {
+            found.push(text);
+        }
+    }
+    found
+}
+
+fn describe(addr: &impl ToIp, port: Port, flags: u8) -> String {
+    let gone = if flags & backend::flags::SERVING == 0 { " (not serving)" } else { "" };
+    format!("{}{gone}", socket(addr, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use sluice_common::{
+        net::{V4, proto},
+        service::ServiceName,
+    };
+
+    use super::*;
+
+    fn name(namespace: &str, service: &str, port: &str) -> ServiceName {
+        let pad = |text: &str| {
+            let mut bytes = [0; 64];
+            bytes[..text.len()].copy_from_slice(text.as_bytes());
+            bytes
+        };
+        ServiceName {
+            namespace: pad(namespace),
+            name: pad(service),
+            port_name: pad(port),
+            proto: proto::TCP,
+            pad: [0; 3],
+        }
+    }
+
+    #[test]
+    fn ranges_are_resolved_to_addresses() {
+        let backend = |last, flags| Backend::<V4> {
+            addr: Addr::new([10, 1, 0, last]),
+            port: Port::new(8080),
+            proto: proto::TCP,
+            flags,
+            service: 7,
+            generation: 1,
+        };
+        let frontend = |flags| Frontend {
+            service: 7,
+            flags,
+            cluster: Range { start: 4, len: 3 },
+            ..Frontend::default()
+        };
+        let key = FrontendKey::new(Addr::new([10, 96, 0, 1]), Port::new(80), proto::TCP);
+        let endpoint = FrontendKey::new(Addr::new([10, 1, 0, 1]), Port::new(8080), proto::TCP);
+        let mirror = FamilyMirror {
+            frontends: vec![(key, frontend(0)), (endpoint, frontend(flags::ENDPOINT))],
+            backends: vec![(1, backend(1, backend::flags::SERVING)), (2, backend(2, 0))],
+            slots: vec![(4, 1), (5, 1), (6, 2), (7, 9)],
+        };
+        let names = BTreeMap::from([(7, service_name(&name("default", "web", "http")))]);
+        let rows = family(&mirror, &names);
+        assert_eq!(rows.len(), 1, "endpoint marks are no services");
+        assert_eq!(rows[0].service, "default/web:http");
+        assert_eq!((rows[0].frontend.as_str(), rows[0].kind), ("10.96.0.1:80", "ClusterIP"));
+        assert_eq!(rows[0].backends, ["10.1.0.1:8080", "10.1.0.2:8080 (not serving)"]);
+    }
+
+    #[test]
+    fn a_service_without_a_port_name_has_no_colon() {
+        assert_eq!(service_name(&name("a", "b", "")), "a/b");
+    }
+}
