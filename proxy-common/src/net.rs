@@ -12,6 +12,7 @@ pub const V6: usize = 16;
 /// Aligned to four, so that the kernel programs copy and compare it by words.
 #[repr(C, align(4))]
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialOrd, Hash)]
+#[expect(clippy::derived_hash_with_manual_eq, reason = "equality, too, is that of all bytes")]
 pub struct Addr<const N: usize> {
     /// The address as it stands in a packet.
     pub bytes: [u8; N],
@@ -58,6 +59,7 @@ impl<const N: usize> PartialEq for Addr<N> {
 /// A transport port, in network byte order.
 #[repr(C, align(2))]
 #[derive(Clone, Copy, Debug, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::derived_hash_with_manual_eq, reason = "equality, too, is that of all bytes")]
 pub struct Port {
     /// The port as it stands in a packet.
     pub bytes: [u8; 2],

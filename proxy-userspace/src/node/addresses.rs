@@ -135,3 +135,107 @@ fn firsts<T>(pairs: impl Iterator<Item = (u32, T)>) -> BTreeMap<u32, T> {
     }
     map
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(ifindex: u32, ip: &str) -> Address {
+        let ip = ip.parse().unwrap();
+        Address { ifindex, ip, global: true, usable: true, secondary: false }
+    }
+
+    fn link(ifindex: u32, name: &str) -> Link {
+        Link { ifindex, name: name.into(), ..Link::default() }
+    }
+
+    fn node() -> Snapshot {
+        Snapshot {
+            links: vec![link(1, "lo"), link(2, "eth0"), link(3, "cni0"), link(9, "kube-ipvs0")],
+            addresses: vec![
+                address(1, "127.0.0.1"),
+                address(1, "::1"),
+                address(9, "10.96.0.1"),
+                address(3, "10.244.0.1"),
+                Address { usable: false, ..address(2, "192.0.2.7") },
+                address(2, "192.0.2.8"),
+                Address { global: false, ..address(2, "fe80::1") },
+                address(2, "2001:db8::8"),
+            ],
+            default_v4: Some(2),
+            default_v6: None,
+        }
+    }
+
+    fn with_node_ports(config: &Config) -> Vec<String> {
+        let (v4, v6) = node_addresses(&node(), config);
+        let v4 = v4.iter().map(|(a, f)| (IpAddr::from(a.bytes), *f));
+        let v6 = v6.iter().map(|(a, f)| (IpAddr::from(a.bytes), *f));
+        v4.chain(v6).filter(|(_, f)| f & NODE_PORTS != 0).map(|(a, _)| a.to_string()).collect()
+    }
+
+    fn within(nets: &[&str]) -> Config {
+        let nets = nets.iter().map(|net| net.parse().unwrap()).collect();
+        Config { node_ports: NodePortAddresses::Within(nets), ..Config::default() }
+    }
+
+    #[test]
+    fn a100_unset_means_every_local_address() {
+        let all = ["10.244.0.1", "127.0.0.1", "192.0.2.7", "192.0.2.8", "::1", "2001:db8::8"];
+        assert_eq!(with_node_ports(&Config::default()), all);
+    }
+
+    #[test]
+    fn a23_a_family_without_a_cidr_is_not_restricted() {
+        let expected = ["192.0.2.7", "192.0.2.8", "::1", "2001:db8::8"];
+        assert_eq!(with_node_ports(&within(&["192.0.2.0/24"])), expected);
+    }
+
+    #[test]
+    fn a23_the_zero_cidr_wins() {
+        let config = within(&["0.0.0.0/0", "192.0.2.8/32", "2001:db8::/32"]);
+        let expected = ["10.244.0.1", "127.0.0.1", "192.0.2.7", "192.0.2.8", "2001:db8::8"];
+        assert_eq!(with_node_ports(&config), expected);
+    }
+
+    #[test]
+    fn a23_primary_means_the_nodes_addresses() {
+        let config = Config {
+            node_ports: NodePortAddresses::Primary,
+            node_addresses: vec!["192.0.2.8".parse().unwrap()],
+            ..Config::default()
+        };
+        assert_eq!(with_node_ports(&config), ["192.0.2.8"]);
+    }
+
+    #[test]
+    fn loopback_is_marked_and_ipvs_addresses_are_nobodys() {
+        let (v4, v6) = node_addresses(&node(), &Config::default());
+        assert_eq!(v4[&Addr::new([127, 0, 0, 1])] & LOOPBACK, LOOPBACK);
+        assert_eq!(v6[&Addr::new(Ipv6Addr::LOCALHOST.octets())] & LOOPBACK, LOOPBACK);
+        assert!(!v4.contains_key(&Addr::new([10, 96, 0, 1])));
+        let link_local = "fe80::1".parse::<Ipv6Addr>().unwrap();
+        assert_eq!(v6[&Addr::new(link_local.octets())], 0);
+    }
+
+    #[test]
+    fn masquerading_takes_the_own_the_masters_or_the_nodes_address() {
+        let masquerade = Masquerade::new(&node(), &Config::default());
+        let v4 = |link: Link| masquerade.v4(&link).to_string();
+        assert_eq!(v4(link(3, "cni0")), "10.244.0.1");
+        assert_eq!(v4(Link { master: 3, ..link(7, "veth1") }), "10.244.0.1");
+        assert_eq!(v4(link(8, "cali1")), "192.0.2.8", "the first usable one of the uplink");
+        assert_eq!(masquerade.v6(&link(8, "cali1")).to_string(), "2001:db8::8");
+        let empty = Masquerade::new(&Snapshot::default(), &Config::default());
+        assert!(empty.v4(&link(2, "eth0")).is_unspecified());
+    }
+
+    #[test]
+    fn the_told_address_is_preferred_where_the_node_has_it() {
+        let told =
+            |ip: &str| Config { node_addresses: vec![ip.parse().unwrap()], ..Config::default() };
+        let primary = |config| Masquerade::new(&node(), &config).v4(&link(8, "x")).to_string();
+        assert_eq!(primary(told("10.244.0.1")), "10.244.0.1");
+        assert_eq!(primary(told("198.51.100.1")), "192.0.2.8");
+    }
+}

@@ -47,6 +47,12 @@ const fn hook(direction: Direction) -> bpf_attach_type {
     }
 }
 
+/// Ids of the links at a tcx hook, ours and others', in the order they run.
+pub fn links_at(ifindex: u32, direction: Direction) -> Result<Vec<u32>, Error> {
+    let failed = |e| Error::os(format!("asking interface {ifindex} for its programs"), &e);
+    sys::tcx_links(ifindex, hook(direction)).map_err(failed)
+}
+
 /// Attaches both programs, or replaces the ones that an earlier run left, without a gap.
 pub fn attach(programs: &mut Programs, tcx: bool, device: &Device) -> Result<(), Error> {
     for direction in Direction::ALL {

@@ -107,7 +107,7 @@ fn check_maps(pins: &Pins, options: &Options) -> Result<Vec<String>, Error> {
             value_size: map.value_size(),
             max_entries: options.size(name).unwrap_or_else(|| map.max_entries()),
         };
-        check_map(pins, name, wanted)?;
+        check_map(pins, name, &wanted)?;
         names.push(name.clone());
     }
     Ok(names)
@@ -122,7 +122,7 @@ struct Layout {
     max_entries: u32,
 }
 
-fn check_map(pins: &Pins, name: &str, wanted: Layout) -> Result<(), Error> {
+fn check_map(pins: &Pins, name: &str, wanted: &Layout) -> Result<(), Error> {
     let path = pins.map(name);
     if !path.exists() {
         return Ok(());
@@ -136,7 +136,7 @@ fn check_map(pins: &Pins, name: &str, wanted: Layout) -> Result<(), Error> {
         value_size: info.value_size(),
         max_entries: info.max_entries(),
     };
-    if found == wanted {
+    if found == *wanted {
         return Ok(());
     }
     Err(Error::new(action(), format!("it has {found:?}, and {wanted:?} is wanted"))

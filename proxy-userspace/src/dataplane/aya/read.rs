@@ -1,5 +1,7 @@
 //! The maps as plain vectors: what a starting controller adopts, and what the command line shows.
 
+use std::collections::{BTreeMap, btree_map::Entry};
+
 use aya::{
     Pod,
     maps::{HashMap, MapData, MapError, PerCpuArray},
@@ -102,8 +104,8 @@ pub fn reasons(pins: &Pins) -> Result<Vec<(Reason, u64)>, Error> {
 /// A hash map's entries. An entry that goes or comes meanwhile may be missed, none is read twice.
 pub fn pairs<K: Pod + Ord, V: Pod>(pins: &Pins, name: &str) -> Result<Vec<(K, V)>, Error> {
     let map: HashMap<MapData, K, V> = maps::hash(pins, name, true)?;
-    let mut found = std::collections::BTreeMap::new();
-    for entry in map.iter() {
+    let mut found = BTreeMap::new();
+    for entry in &map {
         match entry {
             Ok((key, value)) => drop(found.insert(key, value)),
             // Deleted between finding its key and reading it.
@@ -138,14 +140,13 @@ fn slots(
     ranges: impl Iterator<Item = Range>,
 ) -> Result<Vec<(u32, u32)>, Error> {
     let map = maps::array::<u32>(pins, names.slots, true)?;
-    let mut found = std::collections::BTreeMap::new();
+    let mut found = BTreeMap::new();
     for range in ranges {
         // A range beyond the map's end is damage, and what it names is not there.
         let end = range.start.saturating_add(range.len).min(map.len());
         for index in range.start..end {
-            if !found.contains_key(&index) {
-                let id = map.get(&index, 0).map_err(|e| reading(names.slots, &e))?;
-                found.insert(index, id);
+            if let Entry::Vacant(entry) = found.entry(index) {
+                entry.insert(map.get(&index, 0).map_err(|e| reading(names.slots, &e))?);
             }
         }
     }

@@ -1,0 +1,100 @@
+//! What is written to the kernel's maps is read back by a restart and by the command line.
+
+use sluice::{
+    cli::{self, Output},
+    dataplane::{
+        Maps, WriteError,
+        aya::{
+            load::{Options, load},
+            maps::KernelMaps,
+            read::{read_mirror, reasons},
+        },
+    },
+    model::op::{MapOp, Op},
+};
+use sluice_common::{
+    backend::{Backend, flags::SERVING},
+    frontend::{Frontend, FrontendKey, Range},
+    net::{Addr, Port, V4, proto},
+    service::ServiceName,
+};
+
+use crate::sandbox::Sandbox;
+
+fn ops() -> Vec<Op> {
+    let mut name = ServiceName {
+        namespace: [0; 64],
+        name: [0; 64],
+        port_name: [0; 64],
+        proto: 6,
+        pad: [0; 3],
+    };
+    name.namespace[..2].copy_from_slice(b"ns");
+    name.name[..3].copy_from_slice(b"web");
+    let backend = Backend::<V4> {
+        addr: Addr::new([10, 1, 0, 1]),
+        port: Port::new(8080),
+        proto: proto::TCP,
+        flags: SERVING,
+        service: 3,
+        generation: 1,
+    };
+    let key = FrontendKey::new(Addr::new([10, 96, 0, 9]), Port::new(80), proto::TCP);
+    let cluster = Range { start: 5, len: 1 };
+    let frontend = Frontend { service: 3, cluster, ..Frontend::default() };
+    vec![
+        Op::NameService(3, name),
+        Op::NodePorts(30000, 32767),
+        Op::V4(MapOp::Backend(1, backend)),
+        Op::V4(MapOp::Slot(5, 1)),
+        Op::V4(MapOp::Frontend(key, Some(frontend))),
+    ]
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    Sandbox::run(|sandbox, _| {
+        let programs = load(&Options::new(&sandbox.bpf)).expect("loading");
+        let mut maps = KernelMaps::open(&programs.pins).expect("opening");
+        for op in ops() {
+            maps.write(&op).expect("writing");
+        }
+        drop((maps, programs));
+        let programs = load(&Options::new(&sandbox.bpf)).expect("loading again");
+        let mirror = read_mirror(&programs.pins).expect("reading");
+        assert_eq!((mirror.services.len(), mirror.v4.frontends.len()), (1, 1));
+        assert_eq!(mirror.v4.slots, [(5, 1)]);
+        assert_eq!(mirror.v4.backends.len(), 1);
+        assert_eq!(mirror.settings.node_port_max, 32767);
+        assert!(reasons(&programs.pins).expect("counters").iter().all(|(_, count)| *count == 0));
+
+        let rows = cli::service::rows(&sandbox.bpf).expect("listing");
+        assert_eq!(rows[0].service, "ns/web");
+        assert_eq!(rows[0].backends, ["10.1.0.1:8080"]);
+        let table = cli::service::list(&sandbox.bpf, Output::Table).expect("listing");
+        assert!(table.contains("10.96.0.9:80"), "{table}");
+        assert_eq!(cli::flow::list(&sandbox.bpf, Output::Json).expect("listing"), "[]");
+    });
+}
+
+#[test]
+fn a_full_map_says_what_to_raise_and_deleting_twice_is_fine() {
+    Sandbox::run(|sandbox, _| {
+        let mut options = Options::new(&sandbox.bpf);
+        options.map_sizes.insert("FRONTENDS".into(), 1);
+        let programs = load(&options).expect("loading");
+        let mut maps = KernelMaps::open(&programs.pins).expect("opening");
+        let key = |last| FrontendKey::new(Addr::new([10, 96, 0, last]), Port::new(80), proto::TCP);
+        let write = |last| Op::V4(MapOp::Frontend(key(last), Some(Frontend::default())));
+        // Per-CPU free lists may let a few more in.
+        let refused = (1..=100).find_map(|last| maps.write(&write(last)).err());
+        let full = WriteError::Full { map: "FRONTENDS_V4", capacity: 1, flag: "--max-frontends" };
+        assert_eq!(refused, Some(full));
+        let slot = maps.write(&Op::V4(MapOp::Slot(u32::MAX, 1)));
+        assert!(matches!(slot, Err(WriteError::Full { map: "SLOTS_V4", .. })), "{slot:?}");
+        for _ in 0..2 {
+            assert_eq!(maps.write(&Op::V4(MapOp::Frontend(key(1), None))), Ok(()));
+            assert_eq!(maps.write(&Op::ForgetService(77)), Ok(()));
+        }
+    });
+}
