@@ -10,9 +10,9 @@ use crate::cli::Output;
 /// An eBPF service proxy for Kubernetes, in kube-proxy's place, with any CNI.
 ///
 /// Without a subcommand it runs as kube-proxy does, until SIGTERM; the datapath then stays in
-/// place and goes on forwarding.
+/// place and goes on forwarding. A flag given twice counts as given last, as with kube-proxy.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "sluice", version, disable_help_subcommand = true)]
+#[command(name = "sluice", version, disable_help_subcommand = true, args_override_self = true)]
 pub struct Flags {
     /// What to do instead of running.
     #[command(subcommand)]
