@@ -59,11 +59,25 @@ pub(super) fn check(source: &Source) -> Vec<Broken> {
     let layers: Vec<&Layer> = LAYERS.iter().filter(holds).collect();
     let end = end_of_code(&source.text);
     let code = source.lines().take_while(|(number, _)| *number < end);
-    code.flat_map(|(number, line)| {
-        let refused = layers.iter().filter_map(move |layer| Some((layer, layer.refuses(line)?)));
+    let mut own = false;
+    let code = code.map(|(number, line)| {
+        own |= imports_own(line);
+        let imports = own;
+        own &= !line.contains(';');
+        (number, line, imports)
+    });
+    code.flat_map(|(number, line, own)| {
+        let refused = layers.iter().filter_map(move |l| Some((l, l.refuses(line, own)?)));
         refused.map(move |(layer, name)| source.broken(number, format!("{name}: {}", layer.why)))
     })
     .collect()
+}
+
+/// Whether an import of our own modules begins here: `aya::…` in its braces is our `aya`.
+fn imports_own(line: &str) -> bool {
+    let Some((before, path)) = line.split_once("use ") else { return false };
+    let ours = ["crate::", "super::", "self::"].iter().any(|root| path.starts_with(root));
+    ours && (before.trim().is_empty() || before.trim_start().starts_with("pub"))
 }
 
 /// The line where the unit tests begin; by convention they end the file.
@@ -75,8 +89,8 @@ fn end_of_code(text: &str) -> usize {
 }
 
 impl Layer {
-    /// The first name in the line that this layer refuses.
-    fn refuses<'a>(&self, line: &'a str) -> Option<&'a str> {
+    /// The first name in the line that this layer refuses; `own` says that paths in it are ours.
+    fn refuses<'a>(&self, line: &'a str, own: bool) -> Option<&'a str> {
         if line.trim_start().starts_with("//") {
             return None;
         }
@@ -87,7 +101,7 @@ impl Layer {
             // `crate::dataplane::aya::Maps` names our own module; `::aya::maps` names the crate.
             let inner =
                 line[..start].strip_suffix("::").is_some_and(|head| head.ends_with(is_name));
-            let begins_path = !inner && line[end..].starts_with("::");
+            let begins_path = !own && !inner && line[end..].starts_with("::");
             if self.words.contains(&name) || (begins_path && self.crates.contains(&name)) {
                 return Some(name);
             }
@@ -131,6 +145,8 @@ mod tests {
         );
         assert_eq!(broken(controller, "fn f(map: &::aya::maps::MapData) {}\n"), ["aya"]);
         assert!(broken(controller, "use crate::dataplane::aya::Dataplane;\n").is_empty());
+        let tree = "use crate::{\n    dataplane::{aya::load},\n};\nuse aya::Ebpf;\n";
+        assert_eq!(broken(controller, tree), ["aya"]);
         assert!(broken("proxy-userspace/src/dataplane/aya/load.rs", "use aya::Ebpf;\n").is_empty());
         let convert = "proxy-userspace/src/source/kube/convert.rs";
         assert!(broken(convert, "use k8s_openapi::api::core::v1::Service;\n").is_empty());
