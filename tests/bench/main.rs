@@ -1,8 +1,31 @@
 //! `cargo xtask bench path`: what Sluice costs, beside the same path without it.
 
+mod path;
 mod programs;
 mod report;
+mod rulesets;
+mod worker;
 
-fn main() {
-    println!("{}", programs::run());
+use anyhow::{Result, bail};
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["serve"] => worker::serve(),
+        ["ask", work, target, milliseconds] => worker::ask(work, target, milliseconds),
+        ["programs"] => {
+            println!("{}", programs::run());
+            Ok(())
+        }
+        ["path"] => {
+            testbed::sweep();
+            println!("{}", programs::run());
+            for table in path::run()? {
+                println!("{table}");
+            }
+            Ok(())
+        }
+        _ => bail!("usage: sluice-bench path | programs"),
+    }
 }
