@@ -118,7 +118,7 @@ impl Controller {
     /// Loads programs onto maps, old or new, and takes up what the maps hold.
     fn start(config: Config) -> anyhow::Result<Self> {
         let features = probe::features()?;
-        let programs = load::load(&load::Options::new(&config.bpf_root))?;
+        let programs = load::load(&settings::load_options(&config))?;
         let maps = KernelMaps::open(&programs.pins)?;
         let mirror = read::read_mirror(&programs.pins)?;
         let cgroup_root = match &config.cgroup_root {
@@ -126,7 +126,7 @@ impl Controller {
             None => cgroup::find_root()?,
         };
         let model_config =
-            ModelConfig { node_name: config.node_name.clone(), ..ModelConfig::default() };
+            ModelConfig { node_name: config.node_name.clone(), limits: settings::limits(&config) };
         let mut controller = Self {
             netns_cookie: probe::netns_cookie()?,
             model: Model::adopt(model_config, mirror.into()),

@@ -3,6 +3,7 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use sluice_common::limits;
 
 use super::SocketLb;
 use crate::cli::Output;
@@ -67,9 +68,38 @@ pub struct Flags {
     #[arg(long, value_name = "DIR")]
     pub cgroup_root: Option<PathBuf>,
 
+    /// Sizes of the maps.
+    #[command(flatten)]
+    pub sizes: Sizes,
+
     /// Verbosity, as klog's: 0 errors and warnings, 2 information, 4 debugging, 6 everything.
     #[arg(short, long = "v", value_name = "N", default_value_t = 2)]
     pub v: u8,
+}
+
+/// How many of each kind fit, per address family where there are two. Maps that are pinned with
+/// another size are refused: change one after `sluice cleanup`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Args)]
+pub struct Sizes {
+    /// Frontends, endpoints included.
+    #[arg(long, value_name = "N", default_value_t = limits::FRONTENDS, value_parser = at_least_one())]
+    pub max_frontends: u32,
+    /// Slots: endpoints of both policies of all services, twice.
+    #[arg(long, value_name = "N", default_value_t = limits::SLOTS, value_parser = at_least_one())]
+    pub max_slots: u32,
+    /// Endpoints of all service ports.
+    #[arg(long, value_name = "N", default_value_t = limits::BACKENDS, value_parser = at_least_one())]
+    pub max_backends: u32,
+    /// Service ports, both families together.
+    #[arg(long, value_name = "N", default_value_t = limits::SERVICES, value_parser = at_least_one())]
+    pub max_services: u32,
+    /// Entries of the flow table, two to four a flow.
+    #[arg(long, value_name = "N", default_value_t = limits::FLOWS, value_parser = at_least_one())]
+    pub max_flows: u32,
+}
+
+fn at_least_one() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..)
 }
 
 /// Where pins go unless told otherwise.

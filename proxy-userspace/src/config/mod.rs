@@ -6,7 +6,7 @@ use std::{fmt, net::IpAddr, path::PathBuf};
 
 use ipnet::IpNet;
 
-pub use flags::{Command, Flags, ListArgs};
+pub use flags::{Command, Flags, ListArgs, Sizes};
 
 /// How a source is recognised as a local pod (A.5).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub struct Config {
     pub cgroup_root: Option<PathBuf>,
     /// Whose sockets are served.
     pub socket_lb: SocketLb,
+    /// Sizes of the maps.
+    pub sizes: Sizes,
 }
 
 /// A flag that cannot be obeyed: one line that says what to do.
@@ -99,6 +101,7 @@ impl Config {
             bpf_root: flags.bpf_root,
             cgroup_root: flags.cgroup_root,
             socket_lb: flags.socket_lb,
+            sizes: flags.sizes,
         })
     }
 }

@@ -9,7 +9,8 @@ use sluice_common::{
 
 use crate::{
     config::{Config, DetectLocal, SocketLb},
-    model::spec::NodeSpec,
+    dataplane::aya::load,
+    model::{limits::Limits, spec::NodeSpec},
     node::{self, NodePortAddresses, PodInterfaces},
 };
 
@@ -45,6 +46,32 @@ pub(super) fn settings(
         pad: [0; 2],
         pods_v4: v4.map_or(Prefix::ANY, |net| prefix4(&net)),
         pods_v6: v6.map_or(Prefix::ANY, |net| prefix6(&net)),
+    }
+}
+
+/// How the programs and their maps are loaded.
+pub(super) fn load_options(config: &Config) -> load::Options {
+    let sizes = config.sizes;
+    let map_sizes = [
+        ("FRONTENDS", sizes.max_frontends),
+        ("SLOTS", sizes.max_slots),
+        ("BACKENDS", sizes.max_backends),
+        ("SERVICES", sizes.max_services),
+        ("FLOWS", sizes.max_flows),
+    ];
+    load::Options {
+        map_sizes: map_sizes.map(|(map, size)| (map.to_owned(), size)).into(),
+        ..load::Options::new(&config.bpf_root)
+    }
+}
+
+/// What the model may put into them.
+pub(super) fn limits(config: &Config) -> Limits {
+    Limits {
+        frontends: config.sizes.max_frontends,
+        slots: config.sizes.max_slots,
+        backends: config.sizes.max_backends,
+        services: config.sizes.max_services,
     }
 }
 
@@ -100,23 +127,14 @@ fn prefix6(net: &Ipv6Net) -> Prefix<V6> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use clap::Parser;
 
     use super::*;
-    use crate::config::Source;
+    use crate::config::Flags;
 
     fn config(detect_local: DetectLocal) -> Config {
-        Config {
-            node_name: "n1".into(),
-            source: Source::Manifests(PathBuf::new()),
-            detect_local,
-            masquerade_all: false,
-            node_port_addresses: Vec::new(),
-            node_ip: None,
-            bpf_root: PathBuf::new(),
-            cgroup_root: None,
-            socket_lb: SocketLb::Host,
-        }
+        let flags = Flags::try_parse_from(["sluice", "--hostname-override=n1"]).expect("flags");
+        Config { detect_local, ..Config::from_flags(flags).expect("a configuration") }
     }
 
     #[test]
