@@ -92,6 +92,9 @@ pub mod flags {
     pub const RST: u32 = 1 << 4;
     /// TCP: a segment other than the first SYN has passed. UDP: more than one datagram has.
     pub const ESTABLISHED: u32 = 1 << 5;
+    /// With [`IDENTITY`] at ingress: the answer to a datagram that this node sent from a NodePort's
+    /// number. Only what the node sends keeps the entry alive.
+    pub const OWN: u32 = 1 << 6;
 }
 
 abi! {

@@ -40,8 +40,8 @@ pub mod flags {
     /// The socket hooks serve every namespace (`--socket-lb=all`).
     pub const SOCKETS_EVERYWHERE: u32 = 1 << 1;
     /// `bpf_l4_csum_replace` takes `BPF_F_IPV6` (6.16, ead7f9b8de65, and stable kernels with its
-    /// backport). Without it a device that delivers CHECKSUM_COMPLETE would see a translated IPv6
-    /// packet as corrupt.
+    /// backport). Without it a translated IPv6 packet from a device that delivers CHECKSUM_COMPLETE
+    /// is summed again in software, with a warning, where it is delivered to this node.
     pub const CSUM_IPV6: u32 = 1 << 2;
 }
 

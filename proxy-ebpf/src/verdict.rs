@@ -19,8 +19,8 @@ pub fn for_tc(reason: Option<Reason>) -> i32 {
     match reason.outcome() {
         Outcome::Pass => TC_ACT_UNSPEC,
         // `tc::reject` has turned the packet into its answer and asked for the redirect.
-        Outcome::Reject => TC_ACT_REDIRECT as i32,
-        Outcome::Drop => TC_ACT_SHOT as i32,
+        Outcome::Reject => TC_ACT_REDIRECT,
+        Outcome::Drop => TC_ACT_SHOT,
     }
 }
 

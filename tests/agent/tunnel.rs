@@ -38,7 +38,7 @@ pub(crate) fn start(
     Ok(())
 }
 
-/// The node number in a pod's address: 10.244.<node>.x or fd00:10:244:<node>::x.
+/// The node number in a pod's address: 10.244.NODE.x or fd00:10:244:NODE::x.
 fn destination_node(packet: &[u8]) -> Option<u8> {
     match packet.first()? >> 4 {
         4 => packet.get(18).copied(),

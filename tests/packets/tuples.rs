@@ -108,7 +108,7 @@ fn two_clients_with_one_port_are_masqueraded_apart() {
 }
 
 #[test]
-fn a_finished_flow_gives_its_tuple_up() {
+fn a_flow_in_time_wait_keeps_its_tuple() {
     for f in FAMILIES {
         let mut lab = Lab::new();
         twins(&mut lab, f, proto::TCP);
@@ -118,7 +118,97 @@ fn a_finished_flow_gives_its_tuple_up() {
         lab.through(Egress, &there.reply().flags(FIN), Reason::Reply);
         let next = first(proto::TCP, &format!("{}:40000 -> {}:80", f.pod2, f.vip2));
         let there = lab.through(Ingress, &next, Reason::NewFlow);
-        assert_eq!(there.src, next.src, "no other port is needed");
+        assert_ne!(there.src, next.src, "the backend may still be in TIME_WAIT");
         answered(&mut lab, &next, &there, Reason::Reply);
     }
+}
+
+#[test]
+fn an_idle_flow_gives_its_tuple_up() {
+    everywhere(|lab, f, proto| {
+        twins(lab, f, proto);
+        let a = first(proto, &format!("{}:40000 -> {}:80", f.pod2, f.vip));
+        let b = first(proto, &format!("{}:40000 -> {}:80", f.pod2, f.vip2));
+        let there_a = lab.through(Ingress, &a, Reason::NewFlow);
+        lab.age();
+        let there_b = lab.through(Ingress, &b, Reason::NewFlow);
+        assert_eq!(there_b.src, b.src);
+        answered(lab, &b, &there_b, Reason::Reply);
+        // The old flow begins anew, and now has to give way.
+        let again = lab.through(Ingress, &a, Reason::NewFlow);
+        assert_ne!(again.src, there_a.src);
+        answered(lab, &a, &again, Reason::Reply);
+        answered(lab, &b, &there_b, Reason::Reply);
+    });
+}
+
+#[test]
+fn a_masquerade_that_is_taken_over_begins_anew() {
+    everywhere(|lab, f, proto| {
+        lab.put(&super::simple(f, proto).node_port(30080, false));
+        let [a, b] = [f.outside, f.pod2]
+            .map(|client| first(proto, &format!("{client}:40000 -> {}:30080", f.node)));
+        let there_a = lab.through(Ingress, &a, Reason::NewFlow);
+        let gone_a = lab.through(Egress, &there_a, Reason::Masquerade);
+        lab.age();
+        let there_b = lab.through(Ingress, &b, Reason::NewFlow);
+        let gone_b = lab.through(Egress, &there_b, Reason::Masquerade);
+        assert_eq!(gone_a.src, gone_b.src, "an idle flow's port is free");
+        let there_a = lab.through(Ingress, &a, Reason::NewFlow);
+        let gone_a = lab.through(Egress, &there_a, Reason::Masquerade);
+        assert_ne!(gone_a.src, gone_b.src);
+        for (sent, gone) in [(a, gone_a), (b, gone_b)] {
+            let home = lab.through(Ingress, &gone.reply(), Reason::MasqueradeReply);
+            answered(lab, &sent, &home.reply(), Reason::Reply);
+        }
+    });
+}
+
+#[test]
+fn the_node_itself_gives_way_to_a_masqueraded_flow() {
+    everywhere(|lab, f, proto| {
+        lab.put(&super::simple(f, proto).node_port(30080, false));
+        let sent = first(proto, &format!("{}:40000 -> {}:30080", f.outside, f.node));
+        let there = lab.through(Ingress, &sent, Reason::NewFlow);
+        let gone = lab.through(Egress, &there, Reason::Masquerade);
+        let own = first(proto, &format!("{}:40000 -> {}:8080", f.node, f.pod));
+        let gone_own = lab.through(Egress, &own, Reason::Masquerade);
+        assert_ne!(gone_own.src, gone.src);
+        let home = lab.through(Ingress, &gone_own.reply(), Reason::MasqueradeReply);
+        assert_eq!((home.src, home.dst), (own.dst, own.src));
+        // At the next device down nothing changes any more.
+        lab.ignores(Egress, &gone_own);
+        // Once the other flow has ended, its port is the node's again.
+        lab.age();
+        let own = first(proto, &format!("{}:40000 -> {}:8080", f.node, f.pod));
+        let again = lab.run(Egress, &own.bytes());
+        assert_eq!(again.action, testbed::packet::NEXT);
+    });
+}
+
+#[test]
+fn direct_traffic_is_the_lowest_device_s_business() {
+    everywhere(|lab, f, proto| {
+        twins(lab, f, proto);
+        let service = first(proto, &format!("{}:40000 -> {}:80", f.pod2, f.vip));
+        let direct = first(proto, &format!("{}:40000 -> {}:8080", f.pod2, f.pod));
+        let there = lab.through(Ingress, &service, Reason::NewFlow);
+        let there_direct = lab.through(Ingress, &direct, Reason::Claim);
+        lab.iface(sluice_common::iface::flags::UPPER);
+        // On the bridge above, the translated packet looks like the direct one.
+        lab.ignores(Ingress, &there);
+        lab.ignores(Egress, &there_direct.reply());
+    });
+}
+
+#[test]
+fn a46_from_the_service_s_own_port() {
+    everywhere(|lab, f, proto| {
+        lab.put(&super::simple(f, proto));
+        let sent = first(proto, &format!("{}:8080 -> {}:80", f.pod, f.vip));
+        let there = lab.through(Ingress, &sent, Reason::NewFlow);
+        let gone = lab.through(Egress, &there, Reason::Masquerade);
+        let home = lab.through(Ingress, &gone.reply(), Reason::MasqueradeReply);
+        answered(lab, &sent, &home.reply(), Reason::Reply);
+    });
 }

@@ -1,7 +1,7 @@
 //! The verifier of this machine's kernel takes every program.
 
 use aya::{Ebpf, programs::Program};
-use sluice::dataplane::object::OBJECT;
+use sluice::dataplane::aya::load::OBJECT;
 
 /// The kernel's own limit is a million (5.2, c04c0d2b968a); a program that needs half of it today
 /// is refused after the next feature.

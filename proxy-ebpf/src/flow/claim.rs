@@ -6,7 +6,7 @@
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_get_prandom_u32};
 use sluice_common::{
-    flow::{Flow, FlowKey},
+    flow::{EGRESS, Flow, FlowKey, INGRESS},
     net::Port,
 };
 
@@ -43,11 +43,32 @@ where
         if !finished(holder, &other) {
             return Claim::Taken;
         }
-        remove(&other);
+        end(key, &other);
+        // Absent now, unless another CPU was quicker.
+        let taken = flows.insert(key, flow, u64::from(BPF_NOEXIST)).is_err();
+        return if taken { Claim::Taken } else { Claim::Held };
     }
     match put(key, flow) {
         Some(()) => Claim::Held,
         None => Claim::Taken,
+    }
+}
+
+/// Removes all entries of a finished flow: the one at `key`, its opposite, and, where the two are
+/// a masquerade, the pair that it was for. Whoever goes on sending then begins anew.
+#[inline(never)]
+pub fn end<const N: usize>(key: &FlowKey<N>, other: &FlowKey<N>)
+where
+    Ip<N>: Family<N>,
+{
+    remove(key);
+    remove(other);
+    if key.direction == INGRESS {
+        let answers = other.reversed(EGRESS);
+        if let Some(answer) = find(&answers) {
+            remove(&opposite(&answers, answer));
+            remove(&answers);
+        }
     }
 }
 

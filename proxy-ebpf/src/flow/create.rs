@@ -44,6 +44,10 @@ where
         direction: EGRESS,
         ..*key
     };
+    // A pod that reaches itself from its service's own port: request and answer would be one tuple.
+    if flow.addr == key.src && flow.port == key.src_port {
+        onward.dst_port = random_port(FIRST_PORT, u16::MAX);
+    }
     claim_answers(&mut onward, &mut answer)?;
     flow.client_port = onward.dst_port;
     flow.flags = answer.flags;
@@ -109,7 +113,7 @@ where
         && holder.client_port == key.src_port
     {
         remove(&answers);
+        // Nothing leaves the node for the old backend any more.
+        remove(&answers.reversed(EGRESS));
     }
-    // Nothing leaves the node for the old backend any more.
-    remove(&answers.reversed(EGRESS));
 }

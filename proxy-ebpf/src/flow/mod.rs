@@ -7,7 +7,7 @@ use aya_ebpf::bindings::BPF_ANY;
 use sluice_common::{
     flow::{
         EGRESS, Flow, FlowKey, INGRESS,
-        flags::{ESTABLISHED, FIN, RST},
+        flags::{ESTABLISHED, FIN, IDENTITY, MASQUERADE, OWN, RST},
     },
     net::proto,
 };
@@ -24,6 +24,8 @@ mod idle {
     pub const TCP_HANDSHAKE: u32 = 60;
     pub const TCP_ESTABLISHED: u32 = 86_400;
     pub const TCP_CLOSE_WAIT: u32 = 3_600;
+    pub const TCP_TIME_WAIT: u32 = 120;
+    pub const TCP_RESET: u32 = 10;
     pub const UDP_UNANSWERED: u32 = 30;
     pub const UDP_ANSWERED: u32 = 120;
 }
@@ -80,16 +82,23 @@ fn progress<const N: usize>(packet: &Packet<N>) -> u32 {
         return ESTABLISHED;
     }
     let mut flags = 0;
-    if packet.tcp_flags & tcp::RST != 0 {
+    if packet.control & tcp::RST != 0 {
         flags |= RST;
     }
-    if packet.tcp_flags & tcp::FIN != 0 {
+    if packet.control & tcp::FIN != 0 {
         flags |= FIN;
     }
-    if packet.tcp_flags & tcp::ACK != 0 {
+    if packet.control & tcp::ACK != 0 {
         flags |= ESTABLISHED;
     }
     flags
+}
+
+/// Whether the entry restores the client's port of direct traffic. That is the business of the
+/// device where such traffic enters: above it, the tuple is another flow's.
+#[inline(always)]
+pub fn is_direct<const N: usize>(flow: &Flow<N>) -> bool {
+    flow.service == 0 && flow.flags & (IDENTITY | MASQUERADE) == 0
 }
 
 /// The key of the other direction of the same flow, as the packet is observed there.
@@ -134,14 +143,23 @@ where
     let idle = clock::seconds().saturating_sub(seen);
     if opposite.proto == proto::TCP {
         let limit = match flags & (ESTABLISHED | FIN) {
+            _ if flags & RST != 0 => idle::TCP_RESET,
+            _ if both & FIN != 0 => idle::TCP_TIME_WAIT,
             ESTABLISHED => idle::TCP_ESTABLISHED,
             0 => idle::TCP_HANDSHAKE,
             _ => idle::TCP_CLOSE_WAIT,
         };
-        return flags & RST != 0 || both & FIN != 0 || idle >= limit;
+        return idle >= limit;
     }
     let answered = both & ESTABLISHED != 0;
     idle >= if answered { idle::UDP_ANSWERED } else { idle::UDP_UNANSWERED }
+}
+
+/// Whether the node has long stopped sending from the NodePort's number that the entry is for.
+#[inline(always)]
+pub fn outlived<const N: usize>(flow: &Flow<N>) -> bool {
+    let idle = clock::seconds().saturating_sub(flow.seen);
+    flow.flags & OWN != 0 && idle >= idle::UDP_UNANSWERED
 }
 
 /// Whether one side has said that it is done: a new SYN then begins a new flow.

@@ -37,6 +37,13 @@ impl Skb {
         unsafe { (*self.raw).ifindex }
     }
 
+    /// Whether a socket of this node sent the packet.
+    #[inline(always)]
+    pub fn is_own(&self) -> bool {
+        // SAFETY: as above; the pointer is only compared.
+        !unsafe { (*self.raw).__bindgen_anon_2.sk }.is_null()
+    }
+
     /// The EtherType, in host byte order, with or without an Ethernet header.
     #[inline(always)]
     pub fn protocol(&self) -> u16 {

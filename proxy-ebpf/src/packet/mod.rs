@@ -43,6 +43,8 @@ pub mod tcp {
 const TCP_HEADER: u32 = 20;
 const UDP_HEADER: u32 = 8;
 const SCTP_HEADER: u32 = 12;
+/// The chunk that begins an association.
+const SCTP_INIT: u8 = 1;
 
 /// Which part of a datagram a packet is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,8 +63,8 @@ pub enum Fragment {
 #[derive(Clone, Copy)]
 pub struct Packet<const N: usize> {
     pub key: FlowKey<N>,
-    /// TCP's flags; 0 for other transports.
-    pub tcp_flags: u8,
+    /// TCP's flags, or the type of SCTP's first chunk; 0 for other transports.
+    pub control: u8,
     pub fragment: Fragment,
     /// Offset of the IP header.
     pub l3: u16,
@@ -121,7 +123,7 @@ where
                 direction,
                 pad: [0; 2],
             },
-            tcp_flags: 0,
+            control: 0,
             fragment: Fragment::Whole,
             l3: l3 as u16,
             l4: 0,
@@ -165,15 +167,22 @@ where
             if length < TCP_HEADER || length > self.payload {
                 return None;
             }
-            self.tcp_flags = control.flags;
+            self.control = control.flags;
+        } else if self.key.proto == proto::SCTP {
+            let [chunk, _]: [u8; 2] = skb.read(usize::from(self.l4) + SCTP_HEADER as usize)?;
+            self.control = chunk;
         }
         Some(())
     }
 
-    /// Whether the packet may begin a flow: a TCP segment only with a lone SYN (A26, C37).
+    /// Whether the packet may begin a flow: a TCP segment only with a lone SYN, an SCTP packet only
+    /// with an INIT (A26, C37).
     #[inline(always)]
     pub fn begins(&self) -> bool {
-        let control = tcp::SYN | tcp::ACK | tcp::RST;
-        self.key.proto != proto::TCP || self.tcp_flags & control == tcp::SYN
+        match self.key.proto {
+            proto::TCP => self.control & (tcp::SYN | tcp::ACK | tcp::RST) == tcp::SYN,
+            proto::SCTP => self.control == SCTP_INIT,
+            _ => true,
+        }
     }
 }

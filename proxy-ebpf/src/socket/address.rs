@@ -36,8 +36,9 @@ impl Call {
     /// IP protocol number of the socket.
     #[inline(always)]
     pub fn proto(&self) -> u8 {
-        // SAFETY: the kernel hands every program a valid context.
-        unsafe { (*self.raw).protocol as u8 }
+        // SAFETY: the kernel hands every program a valid context. Volatile, because the field may
+        // only be read whole.
+        unsafe { core::ptr::read_volatile(&raw const (*self.raw).protocol) as u8 }
     }
 
     /// The port in the call.

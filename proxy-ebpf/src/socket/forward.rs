@@ -82,7 +82,7 @@ where
     if frontend.flags & ENDPOINT != 0 {
         return None;
     }
-    if sticky && let Some(backend) = earlier(call, addr, port) {
+    if sticky && let Some(backend) = earlier(call, addr, port, frontend.service) {
         return Some(Ok(backend));
     }
     let flow = match select::backend(frontend, &Addr::UNSPECIFIED, select::Source::Node) {
@@ -103,14 +103,25 @@ where
 
 /// The backend that the socket's datagrams to this service went to, if it still serves.
 #[inline(always)]
-fn earlier<const N: usize>(call: &Call, addr: Addr<N>, port: Port) -> Option<SocketPeer<N>>
+fn earlier<const N: usize>(
+    call: &Call,
+    addr: Addr<N>,
+    port: Port,
+    service: u32,
+) -> Option<SocketPeer<N>>
 where
     Ip<N>: Family<N>,
 {
-    let key = call.key(addr, port, FORWARD);
+    let sockets = <Ip<N> as Family<N>>::sockets();
     // SAFETY: elements are only written whole.
-    let backend = unsafe { <Ip<N> as Family<N>>::sockets().get(&key) }?;
-    select::still::<N>(backend.backend, backend.generation, select::SERVING).then_some(*backend)
+    let backend = unsafe { sockets.get(&call.key(addr, port, FORWARD)) }?;
+    let serves = select::still::<N>(backend.backend, backend.generation, select::SERVING);
+    // Answers are named by the other entry: without it, both are written again.
+    let reverse = call.key(backend.addr, backend.port, REVERSE);
+    // SAFETY: as above.
+    let named = unsafe { sockets.get(&reverse) }
+        .is_some_and(|frontend| frontend.addr == addr && frontend.port == port);
+    (serves && named && backend.service == service).then_some(*backend)
 }
 
 /// Remembers both names of the peer.

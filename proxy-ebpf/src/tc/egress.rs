@@ -1,20 +1,20 @@
 //! Egress: the source becomes the service's address, or the node's.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
 use sluice_common::{
     flow::{
         EGRESS, Flow, INGRESS,
-        flags::{ESTABLISHED, IDENTITY, MASQUERADE, PENDING},
+        flags::{ESTABLISHED, IDENTITY, MASQUERADE, OWN, PENDING},
     },
-    net::proto,
+    iface::flags::UPPER,
+    net::{Addr, Port, proto},
     reason::Reason,
 };
 
 use crate::{
     clock,
     family::{Family, Ip},
-    flow,
-    lb::lookup,
+    flow::{self, claim},
+    lb::{lookup, select},
     nat::masquerade,
     packet::{Fragment, Packet, cursor::Skb, fragment, icmp, rewrite},
 };
@@ -36,7 +36,20 @@ where
     if packet.fragment == Fragment::First {
         fragment::remember(&packet);
     }
-    let Some(flow) = flow::find(&packet.key) else { return claim_node_port_number(&packet) };
+    let mut known = flow::find(&packet.key);
+    if known.is_none() {
+        if !(skb.is_own() && packet.begins() && lookup::is_local(&packet.key.src)) {
+            return None;
+        }
+        if !gives_way(&packet) {
+            return claim_node_port_number(&packet);
+        }
+        known = flow::find(&packet.key);
+    }
+    let flow = known?;
+    if flow::is_direct(flow) && select::iface_flags(skb.ifindex()) & UPPER != 0 {
+        return None;
+    }
     flow::touch(flow, &packet);
     if flow.flags & IDENTITY != 0 {
         return Some(Reason::Direct);
@@ -46,15 +59,55 @@ where
     {
         return Some(reason);
     }
+    Some(source(skb, &packet, flow))
+}
+
+/// Rewrites the source as `flow` says.
+#[inline(always)]
+fn source<const N: usize>(skb: &Skb, packet: &Packet<N>, flow: &Flow<N>) -> Reason
+where
+    Ip<N>: Family<N>,
+{
     let done = match flow.flags & MASQUERADE != 0 {
         true => Reason::Masquerade,
         false => Reason::Reply,
     };
     let end = rewrite::End::Source;
-    match rewrite::rewrite(skb, &packet, end, &flow.addr, flow.port, flow.client_port) {
-        Some(()) => Some(done),
-        None => Some(Reason::Rewrite),
+    match rewrite::rewrite(skb, packet, end, &flow.addr, flow.port, flow.client_port) {
+        Some(()) => done,
+        None => Reason::Rewrite,
     }
+}
+
+/// A socket of the node begins a flow. Where its answers would look like those of a masqueraded
+/// one, that one ends if it is finished; if it lives, this one is to take another port, which the
+/// entry that is made here asks for. (At the next device down the entry found is its own.)
+#[inline(never)]
+fn gives_way<const N: usize>(packet: &Packet<N>) -> bool
+where
+    Ip<N>: Family<N>,
+{
+    let key = packet.key.reversed(INGRESS);
+    let Some(answers) = flow::find(&key) else { return false };
+    if answers.flags & MASQUERADE == 0 || answers.addr == packet.key.src {
+        return false;
+    }
+    let other = flow::opposite(&key, answers);
+    if flow::finished(answers, &other) {
+        claim::end(&key, &other);
+        return false;
+    }
+    let pending = Flow {
+        addr: Addr::UNSPECIFIED,
+        port: Port::new(0),
+        client_port: packet.key.dst_port,
+        service: 0,
+        backend: 0,
+        generation: 0,
+        seen: clock::seconds(),
+        flags: MASQUERADE | PENDING,
+    };
+    flow::put(&packet.key, &pending).is_some()
 }
 
 /// A datagram that leaves from one of this node's addresses with a NodePort's number as its
@@ -72,6 +125,12 @@ where
         return None;
     }
     let answers = packet.key.reversed(INGRESS);
+    if let Some(own) = flow::find(&answers) {
+        if own.flags & OWN != 0 {
+            own.seen = clock::seconds();
+        }
+        return None;
+    }
     let identity = Flow {
         addr: answers.dst,
         port: answers.dst_port,
@@ -80,8 +139,7 @@ where
         backend: 0,
         generation: 0,
         seen: clock::seconds(),
-        flags: IDENTITY | ESTABLISHED,
+        flags: IDENTITY | ESTABLISHED | OWN,
     };
-    let flows = <Ip<N> as Family<N>>::flows();
-    flows.insert(&answers, &identity, u64::from(BPF_NOEXIST)).ok().map(|()| Reason::Claim)
+    flow::put(&answers, &identity).map(|()| Reason::Claim)
 }

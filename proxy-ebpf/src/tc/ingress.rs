@@ -3,7 +3,7 @@
 use sluice_common::{
     flow::{
         EGRESS, Flow, FlowKey, INGRESS,
-        flags::{IDENTITY, MASQUERADE},
+        flags::{IDENTITY, MASQUERADE, OWN},
     },
     frontend::{Frontend, flags::ENDPOINT},
     iface::{addr_flags::NODE_PORTS, flags::UPPER},
@@ -41,8 +41,13 @@ where
     }
     let mut reason = Reason::NewFlow;
     if let Some(flow) = flow::find(&packet.key) {
+        if flow::is_direct(flow) && select::iface_flags(skb.ifindex()) & UPPER != 0 {
+            return None;
+        }
         if keeps(flow, &packet) {
-            flow::touch(flow, &packet);
+            if flow.flags & OWN == 0 {
+                flow::touch(flow, &packet);
+            }
             return Some(apply(skb, &packet, flow));
         }
         forget(&packet.key, flow);
@@ -65,7 +70,7 @@ where
         return false;
     }
     if flow.flags & (IDENTITY | MASQUERADE) != 0 || flow.service == 0 {
-        return true;
+        return !flow::outlived(flow);
     }
     match packet.key.proto {
         // Datagrams leave an endpoint that left (A73); a new connection wants one that is

@@ -4,6 +4,5 @@ pub mod apply;
 pub mod aya;
 #[cfg(test)]
 pub(crate) mod fake;
-pub mod object;
 
 pub use apply::{Maps, Report, WriteError, apply};

@@ -13,8 +13,9 @@ use super::{
     name::PortKey,
     problem::{Problem, Subject},
     shortage,
+    shortage::Shortage,
     spec::{ObjectName, ServicePort, ServiceSpec},
-    tables::{Owner, Shortage, Tables},
+    tables::{Owner, Tables},
     topology::Place,
     validate,
 };

@@ -5,9 +5,19 @@ use sluice_common::frontend::FrontendKey;
 use super::{
     name::PortKey,
     problem::{Problem, Subject},
-    tables::Shortage,
     text,
 };
+
+/// What of a service port did not fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shortage {
+    /// Endpoints beyond what one service port may have.
+    pub(super) excess: usize,
+    /// Endpoints that found no id.
+    pub(super) backends: usize,
+    /// Choices of endpoints that found no slot.
+    pub(super) slots: usize,
+}
 
 impl Shortage {
     /// Whether it may go away by itself when other Services take less.

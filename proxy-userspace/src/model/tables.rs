@@ -9,7 +9,8 @@ use sluice_common::{
 
 use super::{
     backends::Backends, endpoint::Target, expand::Wanted, family, frontends::Frontends,
-    limits::Limits, mirror::FamilyMirror, name::PortKey, op::MapOp, plan::FamilyPlan, slots::Slots,
+    limits::Limits, mirror::FamilyMirror, name::PortKey, op::MapOp, plan::FamilyPlan,
+    shortage::Shortage, slots::Slots,
 };
 
 /// What a service port has in the maps.
@@ -24,17 +25,6 @@ impl<const N: usize> Default for Held<N> {
     fn default() -> Self {
         Self { frontends: Vec::new(), backends: BTreeMap::new(), ranges: Vec::new() }
     }
-}
-
-/// What of a service port did not fit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Shortage {
-    /// Endpoints beyond what one service port may have.
-    pub(super) excess: usize,
-    /// Endpoints that found no id.
-    pub(super) backends: usize,
-    /// Choices of endpoints that found no slot.
-    pub(super) slots: usize,
 }
 
 /// A service port's id and name.

@@ -2,6 +2,8 @@
 
 mod datagram;
 mod lab;
+mod service;
 
 pub use datagram::{ACK, Datagram, FIN, IcmpError, RST, SYN, tcp, udp};
-pub use lab::{DROP, Hook, Lab, NEXT, REDIRECT, Seen, Service};
+pub use lab::{DROP, Hook, Lab, NEXT, REDIRECT, Seen};
+pub use service::Service;

@@ -18,7 +18,8 @@ use aya_obj::{EbpfSectionKind, Object};
 
 use super::{Error, error::PRIVILEGES, pin::Pins};
 
-static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sluice-ebpf"));
+/// The ELF object with every program and map, as build.rs compiled them.
+pub static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sluice-ebpf"));
 
 /// How to load.
 #[derive(Clone, Debug, Default)]
