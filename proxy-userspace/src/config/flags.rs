@@ -102,8 +102,8 @@ fn at_least_one() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..)
 }
 
-/// Where pins go unless told otherwise.
-pub const DEFAULT_BPF_ROOT: &str = "/sys/fs/bpf/sluice";
+/// The bpffs below which pins go, in a folder `sluice`, unless told otherwise.
+pub const DEFAULT_BPF_ROOT: &str = "/sys/fs/bpf";
 
 /// The proxy modes there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
