@@ -62,9 +62,17 @@ pub(crate) fn run() -> Table {
     table
 }
 
+/// A frame that the programs look at no further than its EtherType.
+const ARP: [u8; 60] = {
+    let mut frame = [0; 60];
+    (frame[12], frame[13]) = (8, 6);
+    frame
+};
+
 type Measure = fn(&mut Lab, &Ends) -> Duration;
 
 const CASES: &[(&str, Measure)] = &[
+    ("not IP: the floor of a test run", |lab, _| lab.time(Hook::Ingress, &ARP, REPEAT)),
     ("ingress, established", |lab, e| established(lab, e, Hook::Ingress)),
     ("egress, established", |lab, e| established(lab, e, Hook::Egress)),
     ("ingress, new flow", new_flow),
