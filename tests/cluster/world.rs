@@ -1,0 +1,125 @@
+//! A cluster with the real `sluice` on every node.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use testbed::address::{self, Family, Pair};
+use testbed::{Builder, Cluster, CniRules, Manifests, Service, Slice, Sluice, Source, Topology};
+
+/// The port of every test Service.
+pub(crate) const PORT: u16 = 80;
+
+/// The fields end in their order: controllers before the namespaces they live in.
+pub(crate) struct World {
+    pub(crate) sluices: Vec<Sluice>,
+    pub(crate) manifests: Manifests,
+    pub(crate) cluster: Cluster,
+}
+
+impl World {
+    /// A cluster whose controllers do not run yet.
+    pub(crate) fn build(builder: Builder) -> Self {
+        let cluster = builder.build().unwrap();
+        let manifests = Manifests::new(cluster.dir("manifests").unwrap());
+        Self { sluices: Vec::new(), manifests, cluster }
+    }
+
+    /// A topology with nothing else on its nodes.
+    pub(crate) fn bare(topology: Topology) -> Self {
+        Self::build(Cluster::builder(topology))
+    }
+
+    /// Starts the controllers of all nodes.
+    pub(crate) fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn start_with(&mut self, more: &[&str]) {
+        let source = Source::Manifests(self.manifests.dir());
+        let start = |node| Sluice::start_with(node, source, more).unwrap();
+        self.sluices = self.cluster.nodes().iter().map(start).collect();
+        for sluice in &mut self.sluices {
+            sluice.wait_ready().unwrap();
+        }
+    }
+
+    /// Writes a Service for TCP and UDP with a NodePort, [`node_port`].
+    pub(crate) fn service(&self, number: u8, change: impl FnOnce(Service) -> Service) {
+        let service = Service::new(&name(number), address::service(number))
+            .tcp(PORT, Some(node_port(number)))
+            .udp(PORT, Some(node_port(number)));
+        self.manifests.service(&change(service)).unwrap();
+    }
+
+    /// Writes a Service and its pods.
+    pub(crate) fn serve(&self, number: u8, pods: &[usize]) {
+        self.service(number, |service| service);
+        self.endpoints(number, pods).unwrap();
+    }
+
+    /// Writes a Service and its host-network endpoint.
+    pub(crate) fn serve_host(&self, number: u8, node: u8) {
+        self.service(number, |service| service);
+        let slice = Slice::new(&name(number));
+        let slice = slice.endpoint(address::node(node), &format!("node{node}"));
+        self.manifests.slice(&slice).unwrap();
+    }
+
+    /// Writes a Service's endpoints anew.
+    pub(crate) fn endpoints(&self, number: u8, pods: &[usize]) -> Result<()> {
+        let mut slice = Slice::new(&name(number));
+        for pod in pods {
+            slice = slice.pod(self.cluster.pod(*pod)?);
+        }
+        self.manifests.slice(&slice)
+    }
+
+    /// What `sluice service list` prints on a node.
+    pub(crate) fn listing(&self, node: usize) -> String {
+        let node = self.cluster.node(node).unwrap();
+        let output = Sluice::inspect(node, &["service", "list", "-o", "json"]).unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// A file of its own among the manifests.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.manifests.dir().join(name)
+    }
+}
+
+/// A Service's name.
+pub(crate) fn name(number: u8) -> String {
+    format!("s{number}")
+}
+
+/// A Service's NodePort.
+pub(crate) fn node_port(number: u8) -> u16 {
+    30_000 + u16::from(number)
+}
+
+/// A Service's ClusterIP and port.
+pub(crate) fn vip(number: u8, family: Family) -> std::net::SocketAddr {
+    address::service(number).port(family, PORT)
+}
+
+/// The NodePort of a Service on a node.
+pub(crate) fn on_node(node: u8, number: u8, family: Family) -> std::net::SocketAddr {
+    address::node(node).port(family, node_port(number))
+}
+
+/// Whether an address is one of a node's own: masquerade takes the egress device's.
+pub(crate) fn is_nodes(node: u8, family: Family, ip: std::net::IpAddr) -> bool {
+    [address::node(node), address::gateway(node), address::overlay(node)]
+        .iter()
+        .any(|pair: &Pair| pair.ip(family) == ip)
+}
+
+/// Netfilter rules, and a topology that has to live with them.
+pub(crate) fn ruled(topology: Topology) -> Builder {
+    Cluster::builder(topology)
+        .rules(CniRules { masquerade: true, forward_drop: true })
+        .rp_filter(1)
+        .bridge_netfilter(true)
+}
