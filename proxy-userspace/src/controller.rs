@@ -129,7 +129,7 @@ impl Controller {
             ModelConfig { node_name: config.node_name.clone(), limits: settings::limits(&config) };
         let mut controller = Self {
             netns_cookie: probe::netns_cookie()?,
-            model: Model::adopt(model_config, mirror.into()),
+            model: Model::adopt(model_config, mirror),
             interfaces: Interfaces::new(programs, features)?,
             config,
             maps,

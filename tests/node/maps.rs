@@ -63,9 +63,9 @@ fn what_is_written_is_read_back() {
         let programs = load(&Options::new(&sandbox.bpf)).expect("loading again");
         let mirror = read_mirror(&programs.pins).expect("reading");
         assert_eq!((mirror.services.len(), mirror.v4.frontends.len()), (1, 1));
-        assert_eq!(mirror.v4.slots, [(5, 1)]);
+        assert_eq!(mirror.v4.slots, [(5, 1)].into());
         assert_eq!(mirror.v4.backends.len(), 1);
-        assert_eq!(mirror.settings.node_port_max, 32767);
+        assert_eq!(mirror.node_ports.map(|range| range.1), Some(32767));
         assert!(reasons(&programs.pins).expect("counters").iter().all(|(_, count)| *count == 0));
 
         let rows = cli::service::rows(&sandbox.bpf).expect("listing");

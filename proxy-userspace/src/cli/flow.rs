@@ -14,8 +14,9 @@ use super::output::{Output, ToIp, protocol, service_name, socket};
 use crate::dataplane::aya::{
     Error,
     pin::Pins,
-    read::{Mirror, flows_v4, flows_v6, read_mirror},
+    read::{flows_v4, flows_v6, read_mirror},
 };
+use crate::model::mirror::Mirror;
 
 /// One direction of a flow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -74,14 +75,13 @@ pub fn rows(bpf_root: &Path) -> Result<Vec<Row>, Error> {
 
 fn family<const N: usize>(
     flows: &[(FlowKey<N>, Flow<N>)],
-    backends: &[(u32, Backend<N>)],
+    backends: &BTreeMap<u32, Backend<N>>,
     names: &BTreeMap<u32, String>,
     now: u32,
 ) -> Vec<Row>
 where
     Addr<N>: ToIp,
 {
-    let backends: BTreeMap<u32, &Backend<N>> = backends.iter().map(|(id, b)| (*id, b)).collect();
     let row = |(key, flow): &(FlowKey<N>, Flow<N>)| Row {
         direction: if key.direction == INGRESS { "in" } else { "out" },
         protocol: protocol(key.proto),

@@ -4,16 +4,15 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde::Serialize;
 use sluice_common::{
-    backend::{self, Backend},
+    backend,
     frontend::{Frontend, FrontendKey, Range, flags},
     net::{Addr, Port},
 };
 
 use super::output::{Output, ToIp, protocol, service_name, socket};
-use crate::dataplane::aya::{
-    Error,
-    pin::Pins,
-    read::{FamilyMirror, read_mirror},
+use crate::{
+    dataplane::aya::{Error, pin::Pins, read::read_mirror},
+    model::mirror::FamilyMirror,
 };
 
 /// A frontend.
@@ -72,18 +71,16 @@ fn family<const N: usize>(mirror: &FamilyMirror<N>, names: &BTreeMap<u32, String
 where
     Addr<N>: ToIp,
 {
-    let slots: BTreeMap<u32, u32> = mirror.slots.iter().copied().collect();
-    let backends: BTreeMap<u32, Backend<N>> = mirror.backends.iter().copied().collect();
     let services = mirror.frontends.iter().filter(|(_, f)| f.flags & flags::ENDPOINT == 0);
-    let row = |(key, frontend): &(FrontendKey<N>, Frontend)| Row {
+    let row = |(key, frontend): (&FrontendKey<N>, &Frontend)| Row {
         service: names.get(&frontend.service).cloned().unwrap_or_else(|| unnamed(frontend.service)),
         frontend: socket(&key.addr, key.port),
         protocol: protocol(key.proto),
         kind: kind(key, frontend),
         policy: if frontend.flags & flags::LOCAL_POLICY == 0 { "Cluster" } else { "Local" },
         affinity_timeout: frontend.affinity_timeout,
-        backends: resolve(frontend.cluster, &slots, &backends),
-        local_backends: resolve(frontend.local, &slots, &backends),
+        backends: resolve(frontend.cluster, mirror),
+        local_backends: resolve(frontend.local, mirror),
     };
     services.map(row).collect()
 }
@@ -101,17 +98,13 @@ fn kind<const N: usize>(key: &FrontendKey<N>, frontend: &Frontend) -> &'static s
 }
 
 /// The different backends of a range, in their order.
-fn resolve<const N: usize>(
-    range: Range,
-    slots: &BTreeMap<u32, u32>,
-    backends: &BTreeMap<u32, Backend<N>>,
-) -> Vec<String>
+fn resolve<const N: usize>(range: Range, mirror: &FamilyMirror<N>) -> Vec<String>
 where
     Addr<N>: ToIp,
 {
     let mut found = Vec::new();
-    for (_, id) in slots.range(range.start..range.start.saturating_add(range.len)) {
-        let text = match backends.get(id) {
+    for (_, id) in mirror.slots.range(range.start..range.start.saturating_add(range.len)) {
+        let text = match mirror.backends.get(id) {
             Some(backend) => describe(&backend.addr, backend.port, backend.flags),
             None => format!("missing #{id}"),
         };
@@ -153,7 +146,7 @@ mod tests {
 
     #[test]
     fn ranges_are_resolved_to_addresses() {
-        let backend = |last, flags| Backend::<V4> {
+        let backend = |last, flags| backend::Backend::<V4> {
             addr: Addr::new([10, 1, 0, last]),
             port: Port::new(8080),
             proto: proto::TCP,
@@ -170,9 +163,9 @@ mod tests {
         let key = FrontendKey::new(Addr::new([10, 96, 0, 1]), Port::new(80), proto::TCP);
         let endpoint = FrontendKey::new(Addr::new([10, 1, 0, 1]), Port::new(8080), proto::TCP);
         let mirror = FamilyMirror {
-            frontends: vec![(key, frontend(0)), (endpoint, frontend(flags::ENDPOINT))],
-            backends: vec![(1, backend(1, backend::flags::SERVING)), (2, backend(2, 0))],
-            slots: vec![(4, 1), (5, 1), (6, 2), (7, 9)],
+            frontends: [(key, frontend(0)), (endpoint, frontend(flags::ENDPOINT))].into(),
+            backends: [(1, backend(1, backend::flags::SERVING)), (2, backend(2, 0))].into(),
+            slots: [(4, 1), (5, 1), (6, 2), (7, 9)].into(),
         };
         let names = BTreeMap::from([(7, service_name(&name("default", "web", "http")))]);
         let rows = family(&mirror, &names);

@@ -1,4 +1,4 @@
-//! The maps as plain vectors: what a starting controller adopts, and what the command line shows.
+//! The maps as values: what a starting controller adopts, and what the command line shows.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
@@ -12,7 +12,6 @@ use sluice_common::{
     frontend::{Frontend, FrontendKey, Range},
     net::{V4, V6},
     reason::Reason,
-    service::ServiceName,
     settings::Settings,
 };
 
@@ -21,61 +20,17 @@ use super::{
     maps::{self, NAMES_V4, NAMES_V6, Names},
     pin::Pins,
 };
-
-/// What one family's maps hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FamilyMirror<const N: usize> {
-    /// FRONTENDS.
-    pub frontends: Vec<(FrontendKey<N>, Frontend)>,
-    /// BACKENDS: the ids that were ever used, free ones with their generation included.
-    pub backends: Vec<(u32, Backend<N>)>,
-    /// SLOTS: index and backend id, for the ranges that frontends name.
-    pub slots: Vec<(u32, u32)>,
-}
-
-/// What the controller's maps hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mirror {
-    /// SERVICES.
-    pub services: Vec<(u32, ServiceName)>,
-    /// IPv4.
-    pub v4: FamilyMirror<V4>,
-    /// IPv6.
-    pub v6: FamilyMirror<V6>,
-    /// SETTINGS.
-    pub settings: Settings,
-}
-
-impl From<Mirror> for crate::model::mirror::Mirror {
-    fn from(read: Mirror) -> Self {
-        let range = (read.settings.node_port_min, read.settings.node_port_max);
-        Self {
-            services: read.services.into_iter().collect(),
-            v4: read.v4.into(),
-            v6: read.v6.into(),
-            node_ports: Some(range),
-        }
-    }
-}
-
-impl<const N: usize> From<FamilyMirror<N>> for crate::model::mirror::FamilyMirror<N> {
-    fn from(read: FamilyMirror<N>) -> Self {
-        Self {
-            frontends: read.frontends.into_iter().collect(),
-            slots: read.slots.into_iter().collect(),
-            backends: read.backends.into_iter().collect(),
-        }
-    }
-}
+use crate::model::mirror::{FamilyMirror, Mirror};
 
 /// Reads the controller's maps. Consistent as long as nobody writes.
 pub fn read_mirror(pins: &Pins) -> Result<Mirror, Error> {
     let settings = maps::array::<Settings>(pins, "SETTINGS", true)?;
+    let settings = settings.get(&0, 0).map_err(|e| reading("SETTINGS", &e))?;
     Ok(Mirror {
-        services: pairs(pins, "SERVICES")?,
+        services: pairs(pins, "SERVICES")?.into_iter().collect(),
         v4: family(pins, &NAMES_V4)?,
         v6: family(pins, &NAMES_V6)?,
-        settings: settings.get(&0, 0).map_err(|e| reading("SETTINGS", &e))?,
+        node_ports: Some((settings.node_port_min, settings.node_port_max)),
     })
 }
 
@@ -123,22 +78,22 @@ where
 {
     let frontends: Vec<(FrontendKey<N>, Frontend)> = pairs(pins, names.frontends)?;
     let backends = maps::array::<Backend<N>>(pins, names.backends, true)?;
-    let mut used = Vec::new();
+    let mut used = BTreeMap::new();
     for id in 0..backends.len() {
         let backend = backends.get(&id, 0).map_err(|e| reading(names.backends, &e))?;
         if backend.flags != 0 || backend.generation != 0 {
-            used.push((id, backend));
+            used.insert(id, backend);
         }
     }
     let slots = slots(pins, names, frontends.iter().flat_map(|(_, f)| [f.cluster, f.local]))?;
-    Ok(FamilyMirror { frontends, backends: used, slots })
+    Ok(FamilyMirror { frontends: frontends.into_iter().collect(), backends: used, slots })
 }
 
 fn slots(
     pins: &Pins,
     names: &Names,
     ranges: impl Iterator<Item = Range>,
-) -> Result<Vec<(u32, u32)>, Error> {
+) -> Result<BTreeMap<u32, u32>, Error> {
     let map = maps::array::<u32>(pins, names.slots, true)?;
     let mut found = BTreeMap::new();
     for range in ranges {
@@ -150,7 +105,7 @@ fn slots(
             }
         }
     }
-    Ok(found.into_iter().collect())
+    Ok(found)
 }
 
 fn reading(name: &str, error: &MapError) -> Error {
