@@ -150,3 +150,23 @@ fn c37_a_datagram_from_a_node_port_number_gets_its_answer() {
         assert_eq!(answer, query.reply());
     }
 }
+
+#[test]
+fn c32_datagrams_follow_their_address_to_another_service() {
+    for f in FAMILIES {
+        let mut lab = testbed::packet::Lab::new();
+        lab.put(&simple(f, proto::UDP).node_port(30053, false));
+        let sent = first(proto::UDP, &format!("{}:40000 -> {}:30053", f.outside, f.node));
+        let blue = lab.through(Ingress, &sent, Reason::NewFlow);
+        // The NodePort is now green's; blue's endpoint serves on.
+        let green = Service::udp(&format!("{}:80", f.vip2)).node_port(30053, false);
+        lab.put(&green.backends(&[&format!("{}:9090", f.pod)]));
+        lab.age();
+        let moved = lab.through(Ingress, &sent, Reason::Rechosen);
+        assert_eq!((blue.dst.port(), moved.dst.port()), (8080, 9090));
+        let gone = lab.through(Egress, &moved, Reason::Masquerade);
+        let home = lab.through(Ingress, &gone.reply(), Reason::MasqueradeReply);
+        let back = lab.through(Egress, &home, Reason::Reply);
+        assert_eq!((back.src, back.dst), (sent.dst, sent.src));
+    }
+}

@@ -13,6 +13,7 @@ use sluice_common::{
 
 use super::reject;
 use crate::{
+    clock,
     family::{Family, Ip},
     flow::{
         self,
@@ -75,10 +76,26 @@ where
     match packet.key.proto {
         // Datagrams leave an endpoint that left (A73); a new connection wants one that is
         // offered; what is established stays where it is (A26).
-        proto::UDP => select::still::<N>(flow.backend, flow.generation, select::SERVING),
+        proto::UDP => {
+            select::still::<N>(flow.backend, flow.generation, select::SERVING)
+                && (flow.seen == clock::seconds() || is_whole(flow, packet))
+        }
         _ if begins_tcp => select::still::<N>(flow.backend, flow.generation, select::ELIGIBLE),
         _ => true,
     }
+}
+
+/// Whether a flow of datagrams is still what it was, looked at once a second: its address has not
+/// become another service's (A73, C32), and the entry for its answers has not been evicted.
+#[inline(never)]
+fn is_whole<const N: usize>(flow: &Flow<N>, packet: &Packet<N>) -> bool
+where
+    Ip<N>: Family<N>,
+{
+    let key = &packet.key;
+    let same = lookup::frontend(&key.dst, key.dst_port, key.proto, NODE_PORTS)
+        .is_some_and(|frontend| frontend.service == flow.service);
+    same && flow::find(&flow::opposite(key, flow)).is_some()
 }
 
 /// Applies an entry.
