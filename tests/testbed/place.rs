@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::SigSet;
 
 use crate::agent::{Agent, binary};
 use crate::netns;
@@ -82,10 +83,12 @@ pub(crate) fn command_in(program: &Path, netns: &str, cgroup: &Path) -> Result<C
     command.process_group(0);
     let enter = move || {
         (&members).write_all(b"0")?;
+        // A test that waits for signals blocks them; its children shall hear them.
+        SigSet::empty().thread_set_mask()?;
         setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET).map_err(Into::into)
     };
-    // SAFETY: after the fork the closure only calls write(2) and setns(2) on open descriptors:
-    // both are async-signal-safe, and nothing is allocated.
+    // SAFETY: after the fork the closure only calls write(2), pthread_sigmask(3) and setns(2), the
+    // first and last on open descriptors: all are async-signal-safe, and nothing is allocated.
     unsafe { command.pre_exec(enter) };
     Ok(command)
 }

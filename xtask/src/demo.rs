@@ -23,10 +23,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     exec(cargo::command(&demo).args(&args.arguments).env("SLUICE_BIN", sluice))
 }
 
-/// Builds a binary of the package `sluice-tests` and says where it is.
+/// Builds a binary of the package `sluice-tests`, and the agent that its namespaces run, and says
+/// where it is.
 pub(crate) fn binary(name: &str, release: bool) -> Result<String> {
     let mut command = cargo::cargo("build");
-    command.args(["--locked", "--package", "sluice-tests", "--bin", name]);
+    command.args(["--locked", "--package", "sluice-tests", "--bin", name, "--bin", "testbed-agent"]);
     if release {
         command.arg("--release");
     }
