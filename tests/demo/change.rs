@@ -51,7 +51,8 @@ impl<'a> OldConnection<'a> {
 
 /// Cuts web down to one pod, measures how soon that shows, and asks on the old connection.
 pub(crate) fn play(stage: &Stage, screen: &Screen, old: &OldConnection<'_>) -> Result<()> {
-    screen.line(&format!("a connection {} -> web, NodePort, is open to {}", old.client, old.pod))?;
+    screen
+        .line(&format!("a connection {} -> web, NodePort, is open to {}", old.client, old.pod))?;
     screen.line(&format!("the EndpointSlices of web are rewritten: only {} is left", last()))?;
     let moved = rewrite_and_measure(stage)?;
     let ms = moved.as_secs_f64() * 1e3;

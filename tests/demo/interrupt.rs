@@ -16,8 +16,7 @@ const INTERRUPTED: i32 = 130;
 ///
 /// Call it before any other thread exists.
 pub(crate) fn watch() -> Result<()> {
-    let signals: SigSet =
-        [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
+    let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
     signals.thread_block().context("blocking SIGINT and SIGTERM")?;
     thread::spawn(move || {
         if signals.wait().is_ok() {

@@ -33,12 +33,7 @@ pub(crate) const WEB_NODEPORT: Way = way("web", "NodePort", Transport::Tcp, 3008
 const DNS: Way = way("dns", "ClusterIP", Transport::Udp, 53);
 const DNS_NODEPORT: Way = way("dns", "NodePort", Transport::Udp, 30053);
 
-const fn way(
-    service: &'static str,
-    kind: &'static str,
-    transport: Transport,
-    port: u16,
-) -> Way {
+const fn way(service: &'static str, kind: &'static str, transport: Transport, port: u16) -> Way {
     Way { service, kind, transport, port }
 }
 

@@ -57,8 +57,8 @@ impl Stage {
     pub(crate) fn keep_last_endpoint(&self) -> Result<()> {
         for name in ["web-endpoints-ipv4.yaml", "web-endpoints-ipv6.yaml"] {
             let path = self.manifests.join(name);
-            let text = fs::read_to_string(&path)
-                .with_context(|| format!("reading {}", path.display()))?;
+            let text =
+                fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
             let mut slice: Value = serde_saphyr::from_str(&text)
                 .with_context(|| format!("reading {} as YAML", path.display()))?;
             let Some(endpoints) = slice["endpoints"].as_array_mut() else {

@@ -27,7 +27,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 /// where it is.
 pub(crate) fn binary(name: &str, release: bool) -> Result<String> {
     let mut command = cargo::cargo("build");
-    command.args(["--locked", "--package", "sluice-tests", "--bin", name, "--bin", "testbed-agent"]);
+    command.args([
+        "--locked",
+        "--package",
+        "sluice-tests",
+        "--bin",
+        name,
+        "--bin",
+        "testbed-agent",
+    ]);
     if release {
         command.arg("--release");
     }

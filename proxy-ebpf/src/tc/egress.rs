@@ -50,6 +50,11 @@ where
     if flow::is_direct(flow) && select::iface_flags(skb.ifindex()) & UPPER != 0 {
         return None;
     }
+    // What another flow was given at the device above may be the port that this node's own socket
+    // wanted.
+    if flow.service == 0 && flow.flags & MASQUERADE != 0 && !skb.is_own() {
+        return None;
+    }
     flow::touch(flow, &packet);
     if flow.flags & IDENTITY != 0 {
         return Some(Reason::Direct);

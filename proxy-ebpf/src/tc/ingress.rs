@@ -42,7 +42,7 @@ where
     }
     let mut reason = Reason::NewFlow;
     if let Some(flow) = flow::find(&packet.key) {
-        if flow::is_direct(flow) && select::iface_flags(skb.ifindex()) & UPPER != 0 {
+        if is_anothers(skb, &packet.key, flow) {
             return None;
         }
         if keeps(flow, &packet) {
@@ -58,6 +58,22 @@ where
         return None;
     }
     begin(skb, &packet, reason)
+}
+
+/// Whether the entry that a packet found is not the packet's own: above the device that it entered
+/// by, it has been rewritten, and may have become what another flow looks like below. Then the
+/// answers to it as it is now are claimed. Entries from clients to services are spared the question.
+#[inline(always)]
+fn is_anothers<const N: usize>(skb: &Skb, key: &FlowKey<N>, flow: &Flow<N>) -> bool
+where
+    Ip<N>: Family<N>,
+{
+    if flow.service != 0 && flow.flags & MASQUERADE == 0
+        || select::iface_flags(skb.ifindex()) & UPPER == 0
+    {
+        return false;
+    }
+    flow::is_direct(flow) || flow::find(&key.reversed(EGRESS)).is_some()
 }
 
 /// Whether a packet follows the entry it found, or begins anew.
