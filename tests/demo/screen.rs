@@ -1,7 +1,7 @@
 //! What the reader sees: plain text, with a little colour on a terminal that wants it.
 
 use std::env;
-use std::io::{IsTerminal, Result, Write, stdout};
+use std::io::{IsTerminal, Result, Stdout, Write, stdout};
 
 /// Colours of pod1, pod2 and pod3: cyan, yellow, magenta.
 const PODS: [&str; 3] = ["36", "33", "35"];
@@ -11,6 +11,7 @@ const DIM: &str = "2";
 /// The standard output.
 #[derive(Debug)]
 pub(crate) struct Screen {
+    out: Stdout,
     colour: bool,
 }
 
@@ -19,17 +20,19 @@ impl Screen {
     pub(crate) fn new() -> Self {
         let unset = |name| env::var_os(name).is_none_or(|value| value.is_empty());
         let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Self { colour: stdout().is_terminal() && unset("NO_COLOR") && !dumb }
+        let out = stdout();
+        let colour = out.is_terminal() && unset("NO_COLOR") && !dumb;
+        Self { out, colour }
     }
 
     /// The start of a chapter.
     pub(crate) fn title(&self, text: &str) -> Result<()> {
-        writeln!(stdout(), "\n{}", self.paint(BOLD, text))
+        writeln!(&self.out, "\n{}", self.paint(BOLD, text))
     }
 
     /// A line, indented.
     pub(crate) fn line(&self, text: &str) -> Result<()> {
-        writeln!(stdout(), "{}", format!("  {text}").trim_end())
+        writeln!(&self.out, "{}", format!("  {text}").trim_end())
     }
 
     /// Several of them.
