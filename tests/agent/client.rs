@@ -63,14 +63,23 @@ pub(crate) enum Line {
     UdpUnconnected(UdpSocket, SocketAddr, Tokens),
 }
 
+/// The longest datagram there is.
+const DATAGRAM: usize = 64 * 1024;
+
 /// Numbers the datagrams of a socket, so that a late answer is not taken for another.
-#[derive(Default)]
-pub(crate) struct Tokens(u64);
+pub(crate) struct Tokens {
+    last: u64,
+    padding: usize,
+}
 
 impl Tokens {
+    fn new(ask: Ask) -> Self {
+        Self { last: 0, padding: ask.padding.into() }
+    }
+
     fn next(&mut self) -> String {
-        self.0 += 1;
-        format!("token-{}", self.0)
+        self.last += 1;
+        format!("token-{:x<width$}", self.last, width = self.padding)
     }
 }
 
@@ -85,11 +94,11 @@ impl Line {
             Transport::Udp => {
                 let socket = bind_udp(local, ask.from_port.is_some())?;
                 socket.connect(ask.target).await?;
-                Ok(Self::Udp(socket, Tokens::default()))
+                Ok(Self::Udp(socket, Tokens::new(ask)))
             }
             Transport::UdpUnconnected => {
                 let socket = bind_udp(local, ask.from_port.is_some())?;
-                Ok(Self::UdpUnconnected(socket, ask.target, Tokens::default()))
+                Ok(Self::UdpUnconnected(socket, ask.target, Tokens::new(ask)))
             }
         }
     }
@@ -101,7 +110,7 @@ impl Line {
             Self::Udp(socket, tokens) => {
                 let token = tokens.next();
                 socket.send(token.as_bytes()).await?;
-                let mut buffer = [0; 512];
+                let mut buffer = vec![0; DATAGRAM];
                 loop {
                     let length = socket.recv(&mut buffer).await?;
                     if let Some(parts) = parse(&buffer[..length], &token) {
@@ -149,7 +158,7 @@ async fn ask_unconnected(
     token: &str,
 ) -> Result<Reply, Error> {
     socket.send_to(token.as_bytes(), target).await?;
-    let mut buffer = [0; 512];
+    let mut buffer = vec![0; DATAGRAM];
     loop {
         let (length, from) = socket.recv_from(&mut buffer).await?;
         let Some(parts) = parse(&buffer[..length], token) else { continue };

@@ -1,5 +1,8 @@
 //! The real `sluice` on clusters of network namespaces, end to end.
 
 mod cases;
+mod changes;
 mod paths;
+mod policies;
+mod survive;
 mod world;

@@ -45,6 +45,9 @@ struct Paths<'a> {
     cases: Cases,
 }
 
+/// A Service's address on something numbered, by family.
+type Target = fn(u8, Family) -> SocketAddr;
+
 #[test]
 fn bridge() {
     both(Topology::Bridge);
@@ -78,9 +81,9 @@ fn both(topology: Topology) {
         let cases = Cases::new(format!("{topology:?}, rules {rules}"));
         let cluster = &world.cluster;
         let mut paths = Paths { cluster, masquerade: rules, forward_drop: rules, cases };
-        paths.from_pods().unwrap();
-        paths.from_hosts().unwrap();
-        paths.from_outside();
+        paths.by_pods().unwrap();
+        paths.by_hosts().unwrap();
+        paths.by_outside();
         paths.spread().unwrap();
         paths.untouched().unwrap();
         paths.cases.finish();
@@ -109,7 +112,7 @@ impl Paths<'_> {
     }
 
     /// ClusterIPs keep the source (A40), NodePorts do not (A41), hairpins never (A46).
-    fn from_pods(&mut self) -> Result<()> {
+    fn by_pods(&mut self) -> Result<()> {
         let (server, pod) = (self.cluster.pod(1)?, self.cluster.pod(2)?);
         for (number, who) in BACKENDS {
             let masquerade = self.masquerade && who == "node2";
@@ -134,7 +137,7 @@ impl Paths<'_> {
     }
 
     /// The node's own processes, by the socket hooks.
-    fn from_hosts(&mut self) -> Result<()> {
+    fn by_hosts(&mut self) -> Result<()> {
         let host = self.cluster.node(1)?;
         for (number, who) in BACKENDS {
             let seen = |_| if who == "node1" { Seen::Any } else { Seen::Node(1) };
@@ -148,7 +151,7 @@ impl Paths<'_> {
     }
 
     /// NodePorts and ClusterIPs from the underlay and from behind the router.
-    fn from_outside(&mut self) {
+    fn by_outside(&mut self) {
         for person in [self.cluster.client(), self.cluster.outsider()] {
             for (number, who) in BACKENDS {
                 // A103: as in nftables mode, marked packets get no pass through FORWARD.
@@ -166,7 +169,7 @@ impl Paths<'_> {
     fn spread(&mut self) -> Result<()> {
         let (pod, host, client) =
             (self.cluster.pod(2)?, self.cluster.node(1)?, self.cluster.client());
-        let people: [(&Place, fn(u8, Family) -> SocketAddr); 3] =
+        let people: [(&Place, Target); 3] =
             [(pod, vip), (host, vip), (client, |number, family| on_node(1, number, family))];
         for (from, target) in people {
             for (transport, family) in [(Transport::Tcp, Family::V4), (Transport::Udp, Family::V6)]

@@ -1,7 +1,5 @@
 //! A cluster with the real `sluice` on every node.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use testbed::address::{self, Family, Pair};
 use testbed::{Builder, Cluster, CniRules, Manifests, Service, Slice, Sluice, Source, Topology};
@@ -73,19 +71,6 @@ impl World {
             slice = slice.pod(self.cluster.pod(*pod)?);
         }
         self.manifests.slice(&slice)
-    }
-
-    /// What `sluice service list` prints on a node.
-    pub(crate) fn listing(&self, node: usize) -> String {
-        let node = self.cluster.node(node).unwrap();
-        let output = Sluice::inspect(node, &["service", "list", "-o", "json"]).unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// A file of its own among the manifests.
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.manifests.dir().join(name)
     }
 }
 

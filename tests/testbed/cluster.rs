@@ -84,7 +84,7 @@ impl Builder {
         }
         let settle = |name| Place::settle(name, scope.netns(name), scope.cgroup().join("outside"));
         let (client, outsider) = (settle("client")?, settle("outsider")?);
-        Ok(Cluster { nodes, pods, client, outsider, scope })
+        Ok(Cluster { builder: self, nodes, pods, client, outsider, scope })
     }
 
     fn node(self, scope: &Scope, n: u8) -> Result<Node> {
@@ -135,6 +135,7 @@ impl Builder {
 /// The order of the fields is the order of their end: agents before the namespaces they live in.
 #[derive(Debug)]
 pub struct Cluster {
+    builder: Builder,
     nodes: Vec<Node>,
     pods: Vec<Pod>,
     client: Place,
@@ -173,6 +174,17 @@ impl Cluster {
     /// Pod `p`, counted from 1 over all nodes.
     pub fn pod(&self, p: usize) -> Result<&Pod> {
         self.pods.get(p.wrapping_sub(1)).ok_or_else(|| anyhow!("there is no pod{p}"))
+    }
+
+    /// Adds a pod to node `n` while everything runs, as a CNI plugin does.
+    pub fn add_pod(&mut self, n: u8) -> Result<&Pod> {
+        let p = u8::try_from(self.pods.len() + 1).context("no room for another pod")?;
+        let namespace = self.scope.netns(&format!("pod{p}"));
+        netns::create(std::slice::from_ref(&namespace))?;
+        fabric::prepare(&namespace, self.builder.rp_filter)?;
+        let pod = self.builder.pod(&self.scope, n, p).with_context(|| format!("adding pod{p}"))?;
+        self.pods.push(pod);
+        self.pod(p.into())
     }
 
     /// The client on the underlay, 192.168.100.100.

@@ -131,8 +131,11 @@ impl Sluice {
     pub fn cleanup(node: &Node) -> Result<Output> {
         let mut command: Command = node.command(binary("sluice", "SLUICE_BIN")?)?;
         command.arg("cleanup").arg("--bpf-root").arg(node.bpf_root());
-        command.arg("--cgroup-root").arg(node.cgroup_root());
-        command.output().context("running sluice cleanup")
+        let output = command.output().context("running sluice cleanup")?;
+        if !output.status.success() {
+            bail!("sluice cleanup: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(output)
     }
 }
 

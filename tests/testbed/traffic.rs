@@ -36,7 +36,8 @@ impl Ask {
     /// One exchange, from any port, with the usual patience.
     pub fn new(transport: Transport, target: impl IntoTarget) -> Self {
         let target = target.into_target();
-        Self { target, transport, from_port: None, count: 1, timeout_ms: TIMEOUT_MS }
+        let timeout_ms = TIMEOUT_MS;
+        Self { target, transport, from_port: None, count: 1, timeout_ms, padding: 0 }
     }
 
     /// From this source port.
@@ -52,6 +53,11 @@ impl Ask {
     /// With other patience.
     pub fn timeout_ms(self, timeout_ms: u64) -> Self {
         Self { timeout_ms, ..self }
+    }
+
+    /// With that many bytes more in each datagram; more than the link's unit makes fragments.
+    pub fn padding(self, padding: u16) -> Self {
+        Self { padding, ..self }
     }
 
     fn patience(self) -> Duration {

@@ -29,6 +29,9 @@ pub struct Ask {
     pub count: u32,
     /// How long each may take.
     pub timeout_ms: u64,
+    /// How many bytes a UDP question carries beyond what it needs; the answer repeats them.
+    #[serde(default)]
+    pub padding: u16,
 }
 
 /// What an agent is told to do.

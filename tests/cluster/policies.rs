@@ -1,0 +1,205 @@
+//! Traffic policies: who may reach which endpoints, and whose address they see.
+
+use anyhow::{Result, ensure};
+use testbed::address::{self, Family};
+use testbed::wire::{Ask, Transport};
+use testbed::{Place, Service, Slice, Topology};
+
+use crate::cases::{Cases, answered, dropped, refused};
+use crate::world::{PORT, World, is_nodes, name, node_port, on_node, ruled, vip};
+
+/// `externalTrafficPolicy: Local`, its endpoint on node 2.
+const EXTERNAL: u8 = 1;
+/// `internalTrafficPolicy: Local`, its endpoint on node 1.
+const INTERNAL: u8 = 2;
+/// `externalTrafficPolicy: Local`, one endpoint on each node.
+const SPLIT: u8 = 3;
+
+#[test]
+fn local_policies() {
+    for topology in Topology::ALL {
+        for rules in [false, true] {
+            let mut world =
+                if rules { World::build(ruled(topology)) } else { World::bare(topology) };
+            world.service(EXTERNAL, Service::external_local);
+            world.endpoints(EXTERNAL, &[3]).unwrap();
+            world.service(INTERNAL, Service::internal_local);
+            world.endpoints(INTERNAL, &[1]).unwrap();
+            world.service(SPLIT, Service::external_local);
+            world.endpoints(SPLIT, &[1, 3]).unwrap();
+            world.start();
+            let mut cases = Cases::new(format!("policies, {topology:?}, rules {rules}"));
+            outside(&world, &mut cases);
+            short_circuit(&world, &mut cases).unwrap();
+            internal(&world, &mut cases).unwrap();
+            cases.finish();
+        }
+    }
+}
+
+fn outside(world: &World, cases: &mut Cases) {
+    let people = [
+        (world.cluster.client(), address::client()),
+        (world.cluster.outsider(), address::outsider()),
+    ];
+    for (person, own) in people {
+        cases.each(format!("A44 {} is seen", person.name()), |family, transport| {
+            let ask = Ask::new(transport, on_node(2, EXTERNAL, family));
+            let reply = answered(ask, person, "pod3")?;
+            ensure!(reply.seen_source.ip() == own.ip(family), "seen as {}", reply.seen_source);
+            Ok(())
+        });
+        cases.each(format!("A44 {} stays on the node", person.name()), |family, transport| {
+            for (node, who) in [(1, "pod1"), (2, "pod3")] {
+                let ask = Ask::new(transport, on_node(node, SPLIT, family)).times(5);
+                for reply in person.many(ask)? {
+                    let reply = reply?;
+                    ensure!(reply.who == who, "node{node} let {} answer", reply.who);
+                    ensure!(reply.seen_source.ip() == own.ip(family));
+                }
+            }
+            Ok(())
+        });
+        cases.each(format!("A49 {} at the wrong node", person.name()), |family, transport| {
+            dropped(Ask::new(transport, on_node(1, EXTERNAL, family)), person)
+        });
+        cases.each(format!("A37 {} at an internal policy", person.name()), |family, transport| {
+            answered(Ask::new(transport, on_node(1, INTERNAL, family)), person, "pod1")?;
+            answered(Ask::new(transport, on_node(2, INTERNAL, family)), person, "pod1").map(drop)
+        });
+    }
+}
+
+fn short_circuit(world: &World, cases: &mut Cases) -> Result<()> {
+    let (pod, host) = (world.cluster.pod(2)?, world.cluster.node(1)?);
+    cases.each("A42 a pod at its own node", |family, transport| {
+        let reply = answered(Ask::new(transport, on_node(1, EXTERNAL, family)), pod, "pod3")?;
+        let own = pod.address().ip(family);
+        ensure!(reply.seen_source.ip() == own, "seen as {}", reply.seen_source);
+        Ok(())
+    });
+    cases.each("A43 the node itself", |family, transport| {
+        let reply = answered(Ask::new(transport, on_node(1, EXTERNAL, family)), host, "pod3")?;
+        ensure!(is_nodes(1, family, reply.seen_source.ip()), "seen as {}", reply.seen_source);
+        Ok(())
+    });
+    Ok(())
+}
+
+fn internal(world: &World, cases: &mut Cases) -> Result<()> {
+    let (near, far) = (world.cluster.pod(2)?, world.cluster.pod(3)?);
+    cases.each("A48 a pod beside the endpoint", |family, transport| {
+        let reply = answered(Ask::new(transport, vip(INTERNAL, family)), near, "pod1")?;
+        let own = near.address().ip(family);
+        ensure!(reply.seen_source.ip() == own, "seen as {}", reply.seen_source);
+        Ok(())
+    });
+    cases.each("A48 a pod on another node", |family, transport| {
+        dropped(Ask::new(transport, vip(INTERNAL, family)), far)
+    });
+    cases.each("A48 the endpoint's node", |family, transport| {
+        answered(Ask::new(transport, vip(INTERNAL, family)), world.cluster.node(1)?, "pod1")
+            .map(drop)
+    });
+    // A socket hook cannot drop: it fails the call. Whatever the error, nobody answers.
+    cases.each("A48 another node", |family, transport| {
+        let ask = Ask::new(transport, vip(INTERNAL, family)).timeout_ms(300);
+        let reply = world.cluster.node(2)?.once(ask);
+        ensure!(reply.is_err(), "{reply:?}");
+        Ok(())
+    });
+    Ok(())
+}
+
+#[test]
+fn loopback_node_ports() {
+    for topology in [Topology::Bridge, Topology::Routed] {
+        let mut world = World::bare(topology);
+        world.serve(1, &[1]);
+        world.serve(2, &[3]);
+        world.serve_host(3, 1);
+        world.serve_host(4, 2);
+        let networks = format!("{},127.0.0.0/8,::1/128", address::NODEPORT_CIDRS);
+        world.start_with(&["--nodeport-addresses", &networks]);
+        let mut cases = Cases::new(format!("loopback, {topology:?}"));
+        let host = world.cluster.node(1).unwrap();
+        for (number, who) in [(1, "pod1"), (2, "pod3"), (3, "node1"), (4, "node2")] {
+            cases.each(format!("A101 {who}"), |family, transport| {
+                answered(Ask::new(transport, loopback(family, node_port(number))), host, who)
+                    .map(drop)
+            });
+        }
+        cases.finish();
+    }
+}
+
+fn loopback(family: Family, port: u16) -> std::net::SocketAddr {
+    match family {
+        Family::V4 => ([127, 0, 0, 1], port).into(),
+        Family::V6 => (std::net::Ipv6Addr::LOCALHOST, port).into(),
+    }
+}
+
+#[test]
+fn without_endpoints() {
+    for topology in Topology::ALL {
+        for rules in [false, true] {
+            let mut world =
+                if rules { World::build(ruled(topology)) } else { World::bare(topology) };
+            world.serve(1, &[]);
+            // A Service without any slice, and one whose policies change nothing about it.
+            world.service(2, |service| service);
+            world.service(3, |service| service.external_local().internal_local());
+            world.endpoints(3, &[]).unwrap();
+            world.start();
+            let mut cases = Cases::new(format!("no endpoints, {topology:?}, rules {rules}"));
+            for number in [1, 2, 3] {
+                refusals(&world, &mut cases, number).unwrap();
+            }
+            cases.finish();
+        }
+    }
+}
+
+/// A47, A50: everybody hears at once. A socket that is not connected cannot hear of ICMP errors.
+fn refusals(world: &World, cases: &mut Cases, number: u8) -> Result<()> {
+    let cluster = &world.cluster;
+    let people: [&Place; 5] =
+        [cluster.pod(1)?, cluster.pod(3)?, cluster.node(1)?, cluster.client(), cluster.outsider()];
+    for person in people {
+        for family in Family::BOTH {
+            for transport in [Transport::Tcp, Transport::Udp] {
+                if (family, transport) == (Family::V6, Transport::Tcp) {
+                    continue;
+                }
+                let who = format!("{} {family:?} {transport:?} of {}", person.name(), name(number));
+                cases.case(format!("ClusterIP by {who}"), || {
+                    refused(Ask::new(transport, vip(number, family)), person)
+                });
+                for node in [1, 2] {
+                    cases.case(format!("NodePort of node{node} by {who}"), || {
+                        refused(Ask::new(transport, on_node(node, number, family)), person)
+                    });
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn target_ports_differ() {
+    let mut world = World::bare(Topology::Bridge);
+    world.service(1, |service| service);
+    let pod = world.cluster.pod(3).unwrap();
+    let any: [std::net::SocketAddr; 2] = [([0; 4], 9090).into(), ([0_u16; 8], 9090).into()];
+    pod.serve("other", &any).unwrap();
+    world.manifests.slice(&Slice::new(&name(1)).port(9090).pod(pod)).unwrap();
+    world.start();
+    let mut cases = Cases::new("target port");
+    cases.each("9090", |family, transport| {
+        let target = address::service(1).port(family, PORT);
+        answered(Ask::new(transport, target), world.cluster.pod(1)?, "other").map(drop)
+    });
+    cases.finish();
+}
