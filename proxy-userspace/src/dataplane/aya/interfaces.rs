@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    os::fd::AsFd,
     path::Path,
 };
 
@@ -23,7 +24,7 @@ use super::{
     maps::{self, errno},
     pin::{self, Pins},
     probe::Features,
-    read,
+    read, sys,
 };
 use crate::{
     model::problem::{Problem, Subject},
@@ -170,11 +171,15 @@ pub fn cleanup(bpf_root: &Path) -> Result<Vec<String>, Error> {
     let pins = Pins::new(bpf_root);
     let mut removed = Vec::new();
     for version in pin::entries(&pins.all_versions()) {
-        for folder in ["links", "maps"] {
-            for path in pin::entries(&version.join(folder)) {
-                pin::unpin(&path)?;
-                removed.push(path.display().to_string());
-            }
+        for path in pin::entries(&version.join("links")) {
+            // A link whose interface is gone is detached already; unpinning ends it anyway.
+            let _ = sys::open(&path, false).and_then(|link| sys::link_detach(link.as_fd()));
+            pin::unpin(&path)?;
+            removed.push(path.display().to_string());
+        }
+        for path in pin::entries(&version.join("maps")) {
+            pin::unpin(&path)?;
+            removed.push(path.display().to_string());
         }
     }
     super::clsact::detach_all()?;
