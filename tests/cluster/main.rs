@@ -5,4 +5,5 @@ mod changes;
 mod paths;
 mod policies;
 mod survive;
+mod tuples;
 mod world;
