@@ -43,7 +43,7 @@ where
 /// The NodePort `port/proto`, if `addr` is an address of this node with one of the flags
 /// `accepted`.
 #[inline(always)]
-pub fn node_port<const N: usize>(
+fn node_port<const N: usize>(
     addr: &Addr<N>,
     port: Port,
     proto: u8,
@@ -52,7 +52,7 @@ pub fn node_port<const N: usize>(
 where
     Ip<N>: Family<N>,
 {
-    if !in_node_ports(port) || node_addr(addr) & accepted == 0 {
+    if !in_node_ports(port) || node_addr(addr).unwrap_or(0) & accepted == 0 {
         return None;
     }
     find(&FrontendKey::new(Addr::UNSPECIFIED, port, proto))
@@ -74,23 +74,23 @@ where
     node_port(addr, port, proto, NODE_PORTS).is_some()
 }
 
-/// The flags of a node's own address, and whether it is one.
+/// Whether `addr` is one of the node's own addresses.
 #[inline(always)]
 pub fn is_local<const N: usize>(addr: &Addr<N>) -> bool
 where
     Ip<N>: Family<N>,
 {
-    // SAFETY: the controller replaces elements whole; a `u32` is read in one piece.
-    unsafe { <Ip<N> as Family<N>>::node_addrs().get(addr) }.is_some()
+    node_addr(addr).is_some()
 }
 
+/// The flags of one of the node's own addresses.
 #[inline(always)]
-fn node_addr<const N: usize>(addr: &Addr<N>) -> u32
+fn node_addr<const N: usize>(addr: &Addr<N>) -> Option<u32>
 where
     Ip<N>: Family<N>,
 {
-    // SAFETY: as above.
-    unsafe { <Ip<N> as Family<N>>::node_addrs().get(addr) }.copied().unwrap_or(0)
+    // SAFETY: the controller replaces elements whole; a `u32` is read in one piece.
+    unsafe { <Ip<N> as Family<N>>::node_addrs().get(addr) }.copied()
 }
 
 #[inline(always)]

@@ -124,7 +124,6 @@ where
     Ip<N>: Family<N>,
 {
     if packet.key.proto != proto::UDP
-        || !lookup::in_node_ports(packet.key.src_port)
         || !lookup::is_node_port(&packet.key.src, packet.key.src_port, packet.key.proto)
     {
         return None;
