@@ -42,7 +42,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let source = tokio::spawn(follow(config.clone(), sender));
     let (node_config, configs) = watch::channel(controller.node_config());
     let mut nodes = node::watch(configs).await.context("following the node's interfaces")?;
-    controller.follow_node(&nodes.borrow_and_update().clone());
+    controller.follow_node(nodes.borrow_and_update().clone());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut ticks = interval(TICK);
@@ -64,7 +64,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             }
             changed = nodes.changed() => {
                 changed.context("following the node's interfaces ended")?;
-                controller.follow_node(&nodes.borrow_and_update().clone());
+                controller.follow_node(nodes.borrow_and_update().clone());
             }
             _ = ticks.tick() => controller.tick(),
             () = wait_until(retry_at) => controller.write(),
@@ -111,6 +111,9 @@ struct Controller {
     ready: bool,
     retry_at: Option<Instant>,
     retry_after: Duration,
+    /// Interfaces and addresses as last reported.
+    node_state: NodeState,
+    /// What of them could not be attached or written.
     interface_problems: Vec<Problem>,
 }
 
@@ -140,6 +143,7 @@ impl Controller {
             ready: false,
             retry_at: None,
             retry_after: RETRY.0,
+            node_state: NodeState::default(),
             interface_problems: Vec::new(),
         };
         controller.write_settings();
@@ -175,22 +179,24 @@ impl Controller {
     }
 
     /// Takes the node's interfaces and addresses.
-    fn follow_node(&mut self, state: &NodeState) {
-        let problems = self.interfaces.reconcile(state);
+    fn follow_node(&mut self, state: NodeState) {
+        let problems = self.interfaces.reconcile(&state);
         for problem in problems.iter().filter(|p| !self.interface_problems.contains(p)) {
             tracing::warn!("{problem}");
         }
-        if !problems.is_empty() {
-            self.retry_later();
-        }
         self.interface_problems = problems;
         self.model.set_local_addresses(state.local_addresses());
+        self.node_state = state;
         self.attached = true;
         self.write();
     }
 
     fn tick(&mut self) {
         self.model.tick(self.started.elapsed());
+        if !self.interface_problems.is_empty() {
+            // An interface that could not be attached is tried again, not only at the next change.
+            self.follow_node(self.node_state.clone());
+        }
         if !self.model.is_settled() && self.retry_at.is_none() {
             self.write();
         }
