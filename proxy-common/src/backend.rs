@@ -28,8 +28,12 @@ pub struct Backend<const N: usize> {
 pub mod flags {
     /// An endpoint of the service that serves, terminating or not: UDP flows may stay (A73).
     pub const SERVING: u8 = 1;
-    /// New flows may choose it: some range of SLOTS lists it.
-    pub const ELIGIBLE: u8 = 1 << 1;
+    /// New flows may choose it: the service's cluster list has it (A33).
+    pub const CLUSTER: u8 = 1 << 1;
+    /// New flows may choose it: the service's list of this node's endpoints has it (A34).
+    pub const LOCAL: u8 = 1 << 2;
+    /// In either list.
+    pub const ELIGIBLE: u8 = CLUSTER | LOCAL;
 }
 
 abi! {

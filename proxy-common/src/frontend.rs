@@ -59,13 +59,22 @@ pub mod flags {
     /// Governed by externalTrafficPolicy and masqueraded as A41–A44 say: NodePort, load-balancer
     /// address, external IP. Without it the frontend is a ClusterIP (A40).
     pub const EXTERNAL: u32 = 1;
-    /// externalTrafficPolicy is Local (A42–A44).
+    /// The traffic policy that governs the frontend is Local: externalTrafficPolicy (A42–A44) with
+    /// [`EXTERNAL`], else internalTrafficPolicy (A34, A48).
     pub const LOCAL_POLICY: u32 = 1 << 1;
     /// The service has no endpoint at all: reject rather than drop (A47 against A48, A49).
     pub const NO_ENDPOINTS: u32 = 1 << 2;
     /// Not a service: the address of some service's endpoint. Direct traffic to it claims its
     /// tuple, so that it cannot be confused with a translated flow.
     pub const ENDPOINT: u32 = 1 << 3;
+    /// Only the sources that PREFIXES lists under the service's id may come (A53).
+    pub const SOURCE_RANGES: u32 = 1 << 4;
+    /// With [`SOURCE_RANGES`]: the node's own address is among them, so the socket hooks, which
+    /// run before a source address is chosen, let the node's processes through.
+    pub const NODE_ALLOWED: u32 = 1 << 5;
+    /// Not a service: stands at port 0, protocol 0 of an active cluster IP. What no frontend
+    /// serves there is rejected (A51).
+    pub const CLUSTER_IP: u32 = 1 << 6;
 }
 
 abi! {

@@ -8,6 +8,7 @@
 //! IPv4 and IPv6 are one source: types are generic over `N`, the bytes of an address (4 or 16).
 #![no_std]
 
+pub mod affinity;
 pub mod backend;
 pub mod flow;
 pub mod fragment;
@@ -15,6 +16,7 @@ pub mod frontend;
 pub mod iface;
 pub mod limits;
 pub mod net;
+pub mod prefix;
 pub mod reason;
 pub mod service;
 pub mod settings;

@@ -12,6 +12,10 @@ pub const FLOWS: u32 = 262_144;
 pub const FRAGMENTS: u32 = 8_192;
 /// Entries of sockets that the socket hooks translated, two a peer.
 pub const SOCKETS: u32 = 65_536;
+/// Clients of services with session affinity (about 88 or 104 bytes each).
+pub const AFFINITIES: u32 = 65_536;
+/// ServiceCIDRs and loadBalancerSourceRanges.
+pub const PREFIXES: u32 = 65_536;
 /// Service ports, both families together (about 264 bytes each).
 pub const SERVICES: u32 = 65_536;
 /// Instrumented interfaces, both families together.

@@ -75,6 +75,18 @@ reasons! {
         "A process of the host connected or sent to a service that has no endpoint on this node (A48).",
     NoLocalEndpoint "no-local-endpoint" Drop
         "The traffic policy is Local and the service has no endpoint on this node (A48, A49).",
+    UnknownPort "unknown-port" Reject
+        "The cluster IP is a service's, and the service has no such port (A51).",
+    SocketUnknownPort "socket-unknown-port" Reject
+        "A process of the host connected or sent to a cluster IP's port that no service has (A51).",
+    SourceRange "source-range" Drop
+        "The source is not among the service's loadBalancerSourceRanges (A53).",
+    SocketSourceRange "socket-source-range" Reject
+        "A process of the host connected or sent to a load-balancer address whose source ranges leave the node out (A53).",
+    UnallocatedClusterIp "unallocated-cluster-ip" Drop
+        "The destination lies in a ServiceCIDR and is no service's (A52).",
+    SocketUnallocatedClusterIp "socket-unallocated-cluster-ip" Reject
+        "A process of the host connected or sent to an address in a ServiceCIDR that is no service's (A52).",
     IcmpRedirect "icmp-redirect" Drop
         "An ICMP redirect that quotes a translated packet would teach the client a wrong route.",
     ClientPorts "client-ports" Drop

@@ -31,6 +31,11 @@ pub struct Settings {
     pub pods_v4: Prefix<V4>,
     /// The same for IPv6.
     pub pods_v6: Prefix<V6>,
+    /// The shortest prefix that holds every IPv4 cluster IP and ServiceCIDR: nothing outside it
+    /// needs the look-ups of A51 and A52.
+    pub services_v4: Prefix<V4>,
+    /// The same for IPv6.
+    pub services_v6: Prefix<V6>,
 }
 
 /// Bits of [`Settings::flags`].
@@ -43,6 +48,11 @@ pub mod flags {
     /// backport). Without it a translated IPv6 packet from a device that delivers CHECKSUM_COMPLETE
     /// is summed again in software, with a warning, where it is delivered to this node.
     pub const CSUM_IPV6: u32 = 1 << 2;
+    /// `services_v4` is set: packets to it that no frontend serves are rejected or dropped (A51,
+    /// A52). Without it they are left alone, as in iptables mode (A102).
+    pub const CLUSTER_IPS_V4: u32 = 1 << 3;
+    /// The same for `services_v6`.
+    pub const CLUSTER_IPS_V6: u32 = 1 << 4;
 }
 
 /// Values of [`Settings::detector_v4`] and its twin (A.5).
@@ -56,5 +66,5 @@ pub mod detector {
 }
 
 abi! {
-    Settings = 64,
+    Settings = 104,
 }

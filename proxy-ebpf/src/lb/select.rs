@@ -137,13 +137,13 @@ where
     <Ip<N> as Family<N>>::backends().get(id).filter(|backend| backend.flags != 0)
 }
 
-/// Whether the backend that a flow chose is still the same endpoint and has all of `flags`.
+/// Whether the backend that a flow chose is still the same endpoint and has one of `flags`.
 #[inline(always)]
 pub fn still<const N: usize>(id: u32, generation: u32, flags: u8) -> bool
 where
     Ip<N>: Family<N>,
 {
-    usable::<N>(id).is_some_and(|b| b.generation == generation && b.flags & flags == flags)
+    usable::<N>(id).is_some_and(|b| b.generation == generation && b.flags & flags != 0)
 }
 
 /// UDP flows stay with an endpoint that serves (A73).

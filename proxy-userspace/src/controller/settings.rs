@@ -46,6 +46,8 @@ pub(super) fn settings(
         pad: [0; 2],
         pods_v4: v4.map_or(Prefix::ANY, |net| prefix4(&net)),
         pods_v6: v6.map_or(Prefix::ANY, |net| prefix6(&net)),
+        services_v4: Prefix::ANY,
+        services_v6: Prefix::ANY,
     }
 }
 

@@ -90,7 +90,7 @@ impl<const N: usize> Wanted<N> {
         let rejects = if self.choice.has_endpoints { 0 } else { flags::NO_ENDPOINTS };
         let (flags, cluster, local) = match (kind, self.policy.internal, self.policy.external) {
             (Kind::Cluster, TrafficPolicy::Cluster, _) => (0, cluster, none),
-            (Kind::Cluster, TrafficPolicy::Local, _) => (0, local, none),
+            (Kind::Cluster, TrafficPolicy::Local, _) => (flags::LOCAL_POLICY, local, none),
             (Kind::External, _, TrafficPolicy::Cluster) => (flags::EXTERNAL, cluster, none),
             (Kind::External, _, TrafficPolicy::Local) => {
                 (flags::EXTERNAL | flags::LOCAL_POLICY, cluster, local)
@@ -142,8 +142,11 @@ fn backends<const N: usize>(
     let serving = endpoints.iter().filter(|(_, e)| e.serving);
     let mut backends: BTreeMap<_, _> =
         serving.map(|(target, _)| (*target, backend::flags::SERVING)).collect();
-    for target in choice.cluster.iter().chain(&choice.local) {
-        *backends.entry(*target).or_default() |= backend::flags::ELIGIBLE;
+    for target in &choice.cluster {
+        *backends.entry(*target).or_default() |= backend::flags::CLUSTER;
+    }
+    for target in &choice.local {
+        *backends.entry(*target).or_default() |= backend::flags::LOCAL;
     }
     backends
 }

@@ -58,8 +58,11 @@ fn dump_family<const N: usize>(mirror: &Mirror, family: &FamilyMirror<N>, lines:
         .map(|backend| {
             let at = SocketAddr::new(family::ip(&backend.addr), backend.port.number());
             let mut row = format!("backend {at} of {}", service(mirror, backend.service));
-            let words =
-                [(backend::flags::SERVING, " serving"), (backend::flags::ELIGIBLE, " eligible")];
+            let words = [
+                (backend::flags::SERVING, " serving"),
+                (backend::flags::CLUSTER, " cluster"),
+                (backend::flags::LOCAL, " local"),
+            ];
             for (_, word) in words.iter().filter(|(flag, _)| backend.flags & flag != 0) {
                 row.push_str(word);
             }
@@ -89,7 +92,7 @@ fn frontend_row<const N: usize>(
     let name = service(mirror, frontend.service);
     let kind = if is(flags::EXTERNAL) { "external" } else { "cluster" };
     row.push_str(&format!(" {name} {kind} -> {}", targets(family, frontend.cluster)));
-    if is(flags::LOCAL_POLICY) {
+    if is(flags::EXTERNAL) && is(flags::LOCAL_POLICY) {
         row.push_str(&format!("; local -> {}", targets(family, frontend.local)));
     }
     if is(flags::NO_ENDPOINTS) {

@@ -94,6 +94,8 @@ impl Lab {
             pad: [0; 2],
             pods_v4: Prefix { addr: Addr::new([10, 244, 0, 0]), mask: Addr::new([255, 255, 0, 0]) },
             pods_v6: prefix6("fd00:10:244::", 48),
+            services_v4: Prefix::ANY,
+            services_v6: Prefix::ANY,
         };
         let mut lab = Self {
             bpf,

@@ -70,8 +70,8 @@ impl Lab {
     pub fn put(&mut self, service: &Service) {
         let id = self.next_service;
         self.next_service += 1;
-        let cluster = self.range(&service.backends, service.proto, id);
-        let local = self.range(&service.local, service.proto, id);
+        let cluster = self.range(&service.backends, service.proto, id, backend_flags::CLUSTER);
+        let local = self.range(&service.local, service.proto, id, backend_flags::LOCAL);
         for (address, bits) in &service.frontends {
             let none = if service.backends.is_empty() { flags::NO_ENDPOINTS } else { 0 };
             let frontend = Frontend {
@@ -85,19 +85,13 @@ impl Lab {
         }
     }
 
-    fn range(&mut self, backends: &[SocketAddr], proto: u8, service: u32) -> Range {
+    fn range(&mut self, backends: &[SocketAddr], proto: u8, service: u32, list: u8) -> Range {
         let range = Range { start: self.next_slot, len: backends.len() as u32 };
         for address in backends {
             let id = self.next_backend;
             self.next_backend += 1;
             self.backends.push((*address, id));
-            self.backend(
-                id,
-                *address,
-                proto,
-                service,
-                backend_flags::SERVING | backend_flags::ELIGIBLE,
-            );
+            self.backend(id, *address, proto, service, backend_flags::SERVING | list);
             let slots = if address.is_ipv4() { "SLOTS_V4" } else { "SLOTS_V6" };
             let slot = self.next_slot;
             self.array(slots).set(slot, id, 0).expect("SLOTS");

@@ -155,7 +155,7 @@ fn serving_endpoints_keep_their_backends() {
         backends,
         [
             "backend 10.1.0.1:8080 of default/web serving",
-            "backend 10.1.0.2:8080 of default/web serving eligible",
+            "backend 10.1.0.2:8080 of default/web serving cluster",
         ]
     );
 }

@@ -18,7 +18,7 @@ fn a_service_comes_changes_and_goes() {
     world.slice("web", &["10.1.0.1"]);
     let expected = "10.1.0.1:8080/tcp endpoint\n\
                     10.96.0.10:80/tcp default/web cluster -> 10.1.0.1:8080\n\
-                    backend 10.1.0.1:8080 of default/web serving eligible\n";
+                    backend 10.1.0.1:8080 of default/web serving cluster\n";
     assert_eq!(world.text(), expected);
     assert_eq!(world.step().0, 0, "nothing changed, nothing is written");
     world.slice("web", &["10.1.0.1"]);
