@@ -7,7 +7,7 @@ use std::{
 };
 
 use aya::Pod;
-use libc::{ECONNREFUSED, EHOSTUNREACH};
+use libc::{ECONNREFUSED, EHOSTUNREACH, ENETUNREACH};
 use sluice::dataplane::aya::{
     attach::{Device, attach},
     cgroup,
@@ -24,7 +24,7 @@ use sluice_common::{
     reason::Reason,
     settings::{
         Settings,
-        flags::{CLUSTER_IPS_V4, CLUSTER_IPS_V6},
+        flags::{CLUSTER_IPS_V4, CLUSTER_IPS_V6, SOCKETS_EVERYWHERE},
     },
 };
 
@@ -72,6 +72,13 @@ where
         self.service(80, flags::EXTERNAL | flags::SOURCE_RANGES | flags::NODE_ALLOWED);
         assert!(self.dial(None, 80).is_ok());
         assert_eq!(self.dial(bound, 80), Err(EHOSTUNREACH));
+        // A pod's address only its packets show: the hook leaves it to them.
+        let mut map = array::<Settings>(&self.programs.pins, "SETTINGS", false).unwrap();
+        let settings = map.get(&0, 0).unwrap();
+        let flags = settings.flags | SOCKETS_EVERYWHERE;
+        map.set(0, Settings { netns_cookie: 0, flags, ..settings }, 0).unwrap();
+        assert_eq!(self.dial(None, 80), Err(ENETUNREACH));
+        map.set(0, settings, 0).unwrap();
         self.prefix(SERVICE, self.ends.node, 8 * N as u32);
         assert!(self.dial(bound, 80).is_ok());
     }
