@@ -5,27 +5,27 @@ use sluice_common::{
         EGRESS, Flow, INGRESS,
         flags::{ESTABLISHED, IDENTITY, MASQUERADE, OWN, PENDING},
     },
-    iface::flags::UPPER,
     net::{Addr, Port, proto},
     reason::Reason,
 };
 
+use super::{Device, NOTHING};
 use crate::{
     clock,
     family::{Family, Ip},
     flow::{self, claim},
-    lb::{lookup, select},
+    lb::lookup,
     nat::masquerade,
     packet::{Fragment, Packet, cursor::Skb, fragment, icmp, rewrite},
 };
 
 /// Handles a packet of one family. `None`: not ours.
 #[inline(never)]
-pub fn handle<const N: usize>(skb: &Skb, l3: usize) -> Option<Reason>
+pub fn handle<const N: usize>(skb: &Skb, device: Device) -> Option<Reason>
 where
     Ip<N>: Family<N>,
 {
-    let mut packet = Packet::<N>::parse(skb, l3, EGRESS)?;
+    let mut packet = Packet::<N>::parse(skb, device.header, EGRESS)?;
     if packet.is_icmp() {
         return icmp::translate(skb, &packet);
     }
@@ -47,7 +47,8 @@ where
         known = flow::find(&packet.key);
     }
     let flow = known?;
-    if flow::is_direct(flow) && select::iface_flags(skb.ifindex()) & UPPER != 0 {
+    if flow::is_direct(flow) && device.is_upper {
+        skb.note(NOTHING);
         return None;
     }
     // What another flow was given at the device above may be the port that this node's own socket

@@ -167,7 +167,7 @@ fn finish(sum: u32) -> u16 {
 /// Sends the packet back by the device that it came in by.
 #[inline(always)]
 fn turn_around<const N: usize>(skb: &Skb, packet: &Packet<N>) -> Option<()> {
-    if usize::from(packet.l3) == ETHERNET {
+    if usize::from(packet.l3) == ETHERNET.header {
         let (to, from): ([u8; 6], [u8; 6]) = (skb.read(0)?, skb.read(6)?);
         skb.write(0, &from)?;
         skb.write(6, &to)?;

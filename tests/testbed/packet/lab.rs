@@ -29,6 +29,10 @@ pub enum Hook {
     Ingress,
     /// Packets leaving the node.
     Egress,
+    /// Packets entering a bridge from one of its ports.
+    IngressUpper,
+    /// Packets leaving by a bridge.
+    EgressUpper,
 }
 
 impl Hook {
@@ -36,6 +40,8 @@ impl Hook {
         match self {
             Self::Ingress => "ingress",
             Self::Egress => "egress",
+            Self::IngressUpper => "ingress_upper",
+            Self::EgressUpper => "egress_upper",
         }
     }
 }
@@ -78,10 +84,7 @@ impl Lab {
                 loader.map_max_entries(format!("{map}_{family}").leak(), size);
             }
         }
-        let mut bpf = loader.load(OBJECT).expect("loading the programs");
-        for name in ["ingress", "egress"] {
-            program(&mut bpf, name).load().expect("the verifier's consent");
-        }
+        let bpf = loader.load(OBJECT).expect("loading the programs");
         let settings = Settings {
             netns_cookie: 0,
             flags: 0,
@@ -224,8 +227,13 @@ impl Default for Lab {
     }
 }
 
+/// The program `name`, loaded when it is first wanted: the verifier takes its time.
 fn program<'a>(bpf: &'a mut Ebpf, name: &str) -> &'a mut SchedClassifier {
-    bpf.program_mut(name).expect(name).try_into().expect(name)
+    let program: &mut SchedClassifier = bpf.program_mut(name).expect(name).try_into().expect(name);
+    if program.fd().is_err() {
+        program.load().expect("the verifier's consent");
+    }
+    program
 }
 
 fn addr6(text: &str) -> Addr<V6> {
