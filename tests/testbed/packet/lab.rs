@@ -6,11 +6,10 @@ use std::{
 };
 
 use aya::{
-    Ebpf, EbpfLoader, Pod,
+    Pod,
     maps::{Array, HashMap, MapData, PerCpuArray},
-    programs::{SchedClassifier, TestRun, TestRunOptions},
+    programs::{TestRun, TestRunOptions},
 };
-use sluice::dataplane::aya::load::OBJECT;
 use sluice_common::{
     flow::{Flow, FlowKey, flags::ESTABLISHED},
     iface::{Iface, addr_flags},
@@ -18,6 +17,8 @@ use sluice_common::{
     reason::Reason,
     settings::{Settings, detector},
 };
+
+use super::loaded::Loaded;
 
 /// Interface that test packets are on: loopback's index, the only one a test run knows.
 const IFINDEX: u32 = 1;
@@ -66,7 +67,7 @@ pub const REDIRECT: i32 = 7;
 
 /// Loaded programs, with nothing but a node's settings in the maps.
 pub struct Lab {
-    bpf: Ebpf,
+    bpf: Loaded,
     /// Settings as written.
     pub settings: Settings,
     pub(super) next_slot: u32,
@@ -76,15 +77,8 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Loads the programs into maps of moderate size.
+    /// Programs with maps of moderate size.
     pub fn new() -> Self {
-        let mut loader = EbpfLoader::new();
-        for family in ["V4", "V6"] {
-            for (map, size) in [("SLOTS", 1024), ("BACKENDS", 1024), ("FLOWS", 8192)] {
-                loader.map_max_entries(format!("{map}_{family}").leak(), size);
-            }
-        }
-        let bpf = loader.load(OBJECT).expect("loading the programs");
         let settings = Settings {
             netns_cookie: 0,
             flags: 0,
@@ -101,7 +95,7 @@ impl Lab {
             services_v6: Prefix::ANY,
         };
         let mut lab = Self {
-            bpf,
+            bpf: Loaded::take(),
             settings,
             next_slot: 0,
             next_backend: 1,
@@ -158,7 +152,7 @@ impl Lab {
             data_out: Some(&mut out),
             ..TestRunOptions::new()
         };
-        let result = program(&mut self.bpf, hook.name()).test_run(options).expect("a test run");
+        let result = self.bpf.program(hook.name()).test_run(options).expect("a test run");
         let length = result.data_size_out as usize;
         out.truncate(length);
         let reasons = std::iter::zip(Reason::ALL, std::iter::zip(before, self.counters()))
@@ -202,7 +196,7 @@ impl Lab {
     /// packet. Returns the kernel's mean duration of a run.
     pub fn time(&mut self, hook: Hook, frame: &[u8], repeat: u32) -> Duration {
         let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
-        program(&mut self.bpf, hook.name()).test_run(options).expect("a test run").duration
+        self.bpf.program(hook.name()).test_run(options).expect("a test run").duration
     }
 
     fn counters(&mut self) -> Vec<u64> {
@@ -225,15 +219,6 @@ impl Default for Lab {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// The program `name`, loaded when it is first wanted: the verifier takes its time.
-fn program<'a>(bpf: &'a mut Ebpf, name: &str) -> &'a mut SchedClassifier {
-    let program: &mut SchedClassifier = bpf.program_mut(name).expect(name).try_into().expect(name);
-    if program.fd().is_err() {
-        program.load().expect("the verifier's consent");
-    }
-    program
 }
 
 fn addr6(text: &str) -> Addr<V6> {
