@@ -11,7 +11,7 @@ use sluice_common::{
     reason::Reason,
 };
 
-use super::{Device, reject};
+use super::{Device, Handled, reject, unserved};
 use crate::{
     clock,
     family::{Family, Ip},
@@ -19,37 +19,46 @@ use crate::{
         self,
         create::{create, forget},
     },
-    lb::{lookup, select},
-    packet::{Fragment, Packet, cursor::Skb, fragment, icmp, rewrite},
+    lb::{cluster_ip, lookup, select},
+    packet::{Fragment, Packet, cursor::Skb, fragment, rewrite},
 };
 
 /// Handles a packet of one family. `None`: not ours.
 #[inline(never)]
-pub fn handle<const N: usize>(skb: &Skb, device: Device) -> Option<Reason>
+pub fn handle<const N: usize>(skb: &Skb, device: Device) -> Option<Handled>
 where
     Ip<N>: Family<N>,
 {
     let mut packet = Packet::<N>::parse(skb, device.header, INGRESS)?;
     if packet.is_icmp() {
-        return icmp::translate(skb, &packet);
+        return Some(Handled::Message);
     }
+    transport(skb, &mut packet, device).map(Handled::As)
+}
+
+/// Handles what has ports, or follows what had them.
+#[inline(always)]
+fn transport<const N: usize>(skb: &Skb, packet: &mut Packet<N>, device: Device) -> Option<Reason>
+where
+    Ip<N>: Family<N>,
+{
     if packet.fragment == Fragment::Later {
-        return fragment::follow(skb, &mut packet, rewrite::End::Destination);
+        return fragment::follow(skb, packet, rewrite::End::Destination);
     }
     packet.transport(skb)?;
     if packet.fragment == Fragment::First {
-        fragment::remember(&packet);
+        fragment::remember(packet);
     }
     let mut reason = Reason::NewFlow;
     if let Some(flow) = flow::find(&packet.key) {
         if device.is_upper && is_anothers(&packet.key, flow) {
             return None;
         }
-        if keeps(flow, &packet) {
+        if keeps(flow, packet) {
             if flow.flags & OWN == 0 {
-                flow::touch(flow, &packet);
+                flow::touch(flow, packet);
             }
-            return Some(apply(skb, &packet, flow));
+            return Some(apply(skb, packet, flow));
         }
         forget(&packet.key, flow);
         reason = Reason::Rechosen;
@@ -57,7 +66,7 @@ where
     if !packet.begins() {
         return None;
     }
-    begin(skb, &packet, device, reason)
+    begin(skb, packet, device, reason)
 }
 
 /// Whether the entry that a packet found is not the packet's own: above the device that it entered
@@ -157,14 +166,18 @@ fn begin<const N: usize>(
 where
     Ip<N>: Family<N>,
 {
-    let frontend =
-        lookup::frontend(&packet.key.dst, packet.key.dst_port, packet.key.proto, NODE_PORTS)?;
+    let FlowKey { dst, dst_port, proto, .. } = &packet.key;
+    let Some(frontend) = lookup::frontend(dst, *dst_port, *proto, NODE_PORTS) else {
+        return if cluster_ip::is_near(dst) { unserved(skb, packet) } else { None };
+    };
     if in_transit(&packet.key, device) {
         return None;
     }
     let mut flow = match target(skb, packet, device, frontend) {
         Ok(flow) => flow?,
-        Err(Reason::NoEndpoints) => return Some(reject::send::<N>(skb, packet)),
+        Err(Reason::NoEndpoints) => {
+            return Some(reject::send(skb, packet, Reason::NoEndpoints));
+        }
         Err(reason) => return Some(reason),
     };
     if let Err(reason) = create(&packet.key, &mut flow) {
@@ -190,6 +203,9 @@ where
     Ip<N>: Family<N>,
 {
     if frontend.flags & ENDPOINT == 0 {
+        if !select::admits(frontend, &packet.key.src) {
+            return Err(Reason::SourceRange);
+        }
         let source = select::source(&packet.key.src, skb.ifindex());
         return select::backend(frontend, &packet.key.src, source).map(Some);
     }

@@ -5,11 +5,16 @@ pub mod ingress;
 pub mod reject;
 
 use sluice_common::{
+    flow::{EGRESS, INGRESS},
     net::{V4, V6},
     reason::Reason,
 };
 
-use crate::packet::cursor::Skb;
+use crate::{
+    family::{Family, Ip},
+    lb::cluster_ip,
+    packet::{Packet, cursor::Skb, icmp},
+};
 
 /// A kind of device.
 #[derive(Clone, Copy)]
@@ -39,6 +44,60 @@ const LEFT: u32 = 0x51e2;
 /// [`Skb::note`]: nothing is known of the packet.
 const NOTHING: u32 = 0;
 
+/// Refuses what begins a flow to a cluster IP that no frontend serves (A51, A52). `None`: the
+/// packet may go on.
+#[inline(always)]
+fn unserved<const N: usize>(skb: &Skb, packet: &Packet<N>) -> Option<Reason>
+where
+    Ip<N>: Family<N>,
+{
+    match cluster_ip::refusal(&packet.key.dst)? {
+        Reason::UnknownPort => Some(reject::send(skb, packet, Reason::UnknownPort)),
+        dropped => Some(dropped),
+    }
+}
+
+/// How far a hook's own code got with a packet.
+pub enum Handled {
+    /// To the end.
+    As(Reason),
+    /// Not at all: it is an ICMP message.
+    Message,
+}
+
+/// Hands on what a hook's own code did not handle: when that code has returned, since the stack has
+/// no room for both frames. (Linux 6.1 counts each of them in steps of 32 bytes; all together may
+/// have 512.)
+#[inline(always)]
+fn finish<const N: usize>(
+    skb: &Skb,
+    device: Device,
+    direction: u8,
+    handled: Handled,
+) -> Option<Reason>
+where
+    Ip<N>: Family<N>,
+{
+    match handled {
+        Handled::As(reason) => Some(reason),
+        Handled::Message => message::<N>(skb, device, direction),
+    }
+}
+
+/// Handles an ICMP message.
+#[inline(never)]
+fn message<const N: usize>(skb: &Skb, device: Device, direction: u8) -> Option<Reason>
+where
+    Ip<N>: Family<N>,
+{
+    let packet = Packet::<N>::parse(skb, device.header, direction)?;
+    let begins = direction == INGRESS || skb.is_own();
+    if begins && cluster_ip::is_near(&packet.key.dst) && icmp::is_echo_request(skb, &packet) {
+        return unserved(skb, &packet);
+    }
+    icmp::translate(skb, &packet)
+}
+
 /// Hands a packet entering by a device to the code of its family.
 #[inline(always)]
 pub fn enter(skb: &Skb, device: Device) -> Option<Reason> {
@@ -47,8 +106,8 @@ pub fn enter(skb: &Skb, device: Device) -> Option<Reason> {
     }
     skb.note(ENTERED);
     match skb.protocol() {
-        ETH_P_IP => ingress::handle::<V4>(skb, device),
-        ETH_P_IPV6 => ingress::handle::<V6>(skb, device),
+        ETH_P_IP => finish::<V4>(skb, device, INGRESS, ingress::handle::<V4>(skb, device)?),
+        ETH_P_IPV6 => finish::<V6>(skb, device, INGRESS, ingress::handle::<V6>(skb, device)?),
         _ => None,
     }
 }
@@ -61,8 +120,8 @@ pub fn leave(skb: &Skb, device: Device) -> Option<Reason> {
     }
     skb.note(if device.is_upper { LEFT } else { NOTHING });
     match skb.protocol() {
-        ETH_P_IP => egress::handle::<V4>(skb, device),
-        ETH_P_IPV6 => egress::handle::<V6>(skb, device),
+        ETH_P_IP => finish::<V4>(skb, device, EGRESS, egress::handle::<V4>(skb, device)?),
+        ETH_P_IPV6 => finish::<V6>(skb, device, EGRESS, egress::handle::<V6>(skb, device)?),
         _ => None,
     }
 }

@@ -73,7 +73,9 @@ impl Drop for Loaded {
 fn load() -> Ebpf {
     let mut loader = EbpfLoader::new();
     for family in ["V4", "V6"] {
-        for (map, size) in [("SLOTS", ELEMENTS), ("BACKENDS", ELEMENTS), ("FLOWS", 8192)] {
+        for (map, size) in
+            [("SLOTS", ELEMENTS), ("BACKENDS", ELEMENTS), ("FLOWS", 8192), ("AFFINITIES", 1024)]
+        {
             loader.map_max_entries(format!("{map}_{family}").leak(), size);
         }
     }

@@ -3,6 +3,7 @@
 mod datagram;
 mod lab;
 mod loaded;
+mod prefix;
 mod service;
 
 pub use datagram::{ACK, Datagram, FIN, IcmpError, RST, SYN, tcp, udp};
