@@ -8,12 +8,15 @@ use std::{
 
 use aya::Pod;
 use libc::{ECONNREFUSED, EHOSTUNREACH, ENETUNREACH};
-use sluice::dataplane::aya::{
-    attach::{Device, attach},
-    cgroup,
-    load::{Options, Programs, load},
-    maps::{array, hash},
-    probe::{features, netns_cookie},
+use sluice::{
+    dataplane::aya::{
+        attach::{Device, attach},
+        cgroup,
+        load::{Options, Programs, load},
+        maps::{array, hash},
+        probe::{features, netns_cookie},
+    },
+    node::IfacePlan,
 };
 use sluice_common::{
     affinity::AffinityKey,
@@ -190,7 +193,8 @@ fn a51_without_the_hooks_a_socket_is_refused_where_its_packet_leaves() {
         }
         let tcx = features().expect("probing").tcx;
         for plan in runtime.block_on(state()).ifaces {
-            let device = Device { ifindex: plan.ifindex, name: plan.name.clone(), l3: plan.l3 };
+            let IfacePlan { ifindex, name, l3, upper, .. } = plan;
+            let device = Device { ifindex, name, l3, upper };
             attach(&mut programs, tcx, &device).expect("attaching");
         }
         ip("neigh add 10.9.0.2 lladdr 02:00:00:00:00:09 dev veth0");
