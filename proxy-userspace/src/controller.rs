@@ -1,8 +1,13 @@
 //! The loop: what sources and the node report goes through the model into the maps.
 
+mod flows;
 mod settings;
+mod sockets;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use tokio::{
@@ -15,7 +20,7 @@ use crate::{
     config::{Config, Source},
     dataplane::{
         apply,
-        aya::{cgroup, interfaces::Interfaces, load, maps::KernelMaps, probe, read},
+        aya::{cgroup, interfaces::Interfaces, load, maps::KernelMaps, probe, read, stale},
     },
     model::{
         Model, ModelConfig,
@@ -24,7 +29,10 @@ use crate::{
     },
     node::{self, NodeState},
     source,
+    vitals::Vitals,
 };
+use flows::FlowSweeper;
+use sockets::StaleSocketWatch;
 
 /// Events that a source may be ahead of the loop.
 const QUEUE: usize = 4096;
@@ -37,7 +45,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 
 /// Runs the proxy until SIGTERM or SIGINT. The datapath stays in place.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    let mut controller = Controller::start(config.clone())?;
+    let vitals = Arc::new(Vitals::default());
+    let mut controller = Controller::start(config.clone(), vitals)?;
     let (sender, mut events) = mpsc::channel(QUEUE);
     let source = tokio::spawn(follow(config.clone(), sender));
     let (node_config, configs) = watch::channel(controller.node_config());
@@ -101,6 +110,8 @@ struct Controller {
     model: Model,
     maps: KernelMaps,
     interfaces: Interfaces,
+    sockets: StaleSocketWatch,
+    _flows: FlowSweeper,
     features: probe::Features,
     netns_cookie: u64,
     node: NodeSpec,
@@ -119,7 +130,7 @@ struct Controller {
 
 impl Controller {
     /// Loads programs onto maps, old or new, and takes up what the maps hold.
-    fn start(config: Config) -> anyhow::Result<Self> {
+    fn start(config: Config, vitals: Arc<Vitals>) -> anyhow::Result<Self> {
         let features = probe::features()?;
         let programs = load::load(&settings::load_options(&config))?;
         let maps = KernelMaps::open(&programs.pins)?;
@@ -132,6 +143,8 @@ impl Controller {
             ModelConfig { node_name: config.node_name.clone(), limits: settings::limits(&config) };
         let mut controller = Self {
             netns_cookie: probe::netns_cookie()?,
+            sockets: StaleSocketWatch::start(&programs.pins, Arc::clone(&vitals)),
+            _flows: FlowSweeper::start(&programs.pins, vitals)?,
             model: Model::adopt(model_config, mirror),
             interfaces: Interfaces::new(programs, features)?,
             config,
@@ -216,6 +229,9 @@ impl Controller {
         }
         if report.written > 0 {
             tracing::debug!(writes = report.written, took = ?began.elapsed(), "programmed");
+        }
+        if stale::concerns(&plan) {
+            self.sockets.look();
         }
         match report.is_complete() {
             true => self.retry_after = RETRY.0,

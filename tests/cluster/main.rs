@@ -4,6 +4,7 @@ mod cases;
 mod changes;
 mod paths;
 mod policies;
+mod sockets;
 mod survive;
 mod tuples;
 mod world;

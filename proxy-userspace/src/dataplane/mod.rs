@@ -4,5 +4,7 @@ pub mod apply;
 pub mod aya;
 #[cfg(test)]
 pub(crate) mod fake;
+pub mod flows;
+pub mod sock_diag;
 
 pub use apply::{Maps, Report, WriteError, apply};

@@ -47,12 +47,12 @@ pub enum Place {
     Other,
 }
 
-fn attr() -> bpf_attr {
+pub(super) fn attr() -> bpf_attr {
     // SAFETY: every member of the union is made of integers, for which all zeros is a value.
     unsafe { mem::zeroed() }
 }
 
-fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i32> {
+pub(super) fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i32> {
     let size = size_of::<bpf_attr>();
     // SAFETY: `attr` lives across the call, and every pointer in it does, as the callers below
     // keep what they point to in locals.
@@ -128,7 +128,7 @@ pub fn open(path: &Path, read_only: bool) -> io::Result<OwnedFd> {
 }
 
 /// BPF_OBJ_GET_INFO_BY_FD. `T` must be the kernel's structure for what `object` is.
-fn info<T: Copy>(object: BorrowedFd<'_>) -> io::Result<T> {
+pub(super) fn info<T: Copy>(object: BorrowedFd<'_>) -> io::Result<T> {
     // SAFETY: `T` is one of the kernel's info structures: integers only.
     let mut info: T = unsafe { mem::zeroed() };
     let mut attr = attr();
