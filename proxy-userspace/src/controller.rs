@@ -1,10 +1,13 @@
 //! The loop: what sources and the node report goes through the model into the maps.
 
+mod audit;
 mod flows;
 mod settings;
 mod sockets;
+mod upkeep;
 
 use std::{
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -31,6 +34,7 @@ use crate::{
     source,
     vitals::Vitals,
 };
+use audit::Auditor;
 use flows::FlowSweeper;
 use sockets::StaleSocketWatch;
 
@@ -54,8 +58,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     controller.follow_node(nodes.borrow_and_update().clone());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut audit_now = signal(SignalKind::user_defined1())?;
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut verifications = interval(upkeep::VERIFY);
+    verifications.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         let retry_at = controller.retry_at;
@@ -76,6 +83,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                 controller.follow_node(nodes.borrow_and_update().clone());
             }
             _ = ticks.tick() => controller.tick(),
+            _ = verifications.tick() => controller.verify(),
+            _ = audit_now.recv() => controller.auditor.look(),
+            found = controller.auditor.read() => controller.audit(&found),
             () = wait_until(retry_at) => controller.write(),
         }
     }
@@ -111,7 +121,10 @@ struct Controller {
     maps: KernelMaps,
     interfaces: Interfaces,
     sockets: StaleSocketWatch,
+    auditor: Auditor,
     _flows: FlowSweeper,
+    vitals: Arc<Vitals>,
+    cgroup_root: PathBuf,
     features: probe::Features,
     netns_cookie: u64,
     node: NodeSpec,
@@ -126,6 +139,8 @@ struct Controller {
     node_state: NodeState,
     /// What of them could not be attached or written.
     interface_problems: Vec<Problem>,
+    /// What the last look at programs and pins found.
+    upkeep_problems: Vec<Problem>,
 }
 
 impl Controller {
@@ -144,7 +159,10 @@ impl Controller {
         let mut controller = Self {
             netns_cookie: probe::netns_cookie()?,
             sockets: StaleSocketWatch::start(&programs.pins, Arc::clone(&vitals)),
-            _flows: FlowSweeper::start(&programs.pins, vitals)?,
+            auditor: Auditor::start(&programs.pins)?,
+            _flows: FlowSweeper::start(&programs.pins, Arc::clone(&vitals))?,
+            vitals,
+            cgroup_root,
             model: Model::adopt(model_config, mirror),
             interfaces: Interfaces::new(programs, features)?,
             config,
@@ -158,9 +176,10 @@ impl Controller {
             retry_after: RETRY.0,
             node_state: NodeState::default(),
             interface_problems: Vec::new(),
+            upkeep_problems: Vec::new(),
         };
         controller.write_settings();
-        cgroup::attach(controller.interfaces.programs(), &cgroup_root)?;
+        cgroup::attach(controller.interfaces.programs(), &controller.cgroup_root)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             node = controller.config.node_name,

@@ -1,6 +1,7 @@
 //! The way out: from a plan to the kernel's maps and programs.
 
 pub mod apply;
+pub mod audit;
 pub mod aya;
 #[cfg(test)]
 pub(crate) mod fake;

@@ -78,6 +78,40 @@ pub fn detach(programs: &Programs, tcx: bool, device: &Device) -> Result<(), Err
     Ok(())
 }
 
+/// Whether the programs of an interface are where they were put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// They are, or the interface is about to go.
+    Attached,
+    /// At least one is not: [`attach`] is to be called again.
+    Lost,
+    /// They are, but at this hook another program runs first.
+    Behind(Direction),
+}
+
+/// Looks at an attached interface (A93).
+pub fn state(programs: &mut Programs, tcx: bool, device: &Device) -> State {
+    if !tcx {
+        let names = Direction::ALL.map(|direction| (direction, program(direction, device.l3)));
+        return clsact::state(programs, device, names);
+    }
+    let mut state = State::Attached;
+    for direction in Direction::ALL {
+        // Gone: netlink tells soon.
+        let Ok(here) = sys::tcx_links(device.ifindex, hook(direction)) else {
+            return State::Attached;
+        };
+        let path = programs.pins.tc_link(device.ifindex, direction);
+        let link = sys::open(&path, false).and_then(|link| sys::link_info(link.as_fd()));
+        match link {
+            Ok(link) if here.first() == Some(&link.id) => {}
+            Ok(link) if here.contains(&link.id) => state = State::Behind(direction),
+            Ok(_) | Err(_) => return State::Lost,
+        }
+    }
+    state
+}
+
 fn attach_tcx(
     programs: &Programs,
     device: &Device,
