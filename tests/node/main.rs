@@ -1,7 +1,9 @@
 //! The programs on real interfaces of a network namespace of the test's own: load, pin, attach,
 //! restart, churn, clean-up.
 
+mod flows;
 mod maps;
+mod repair;
 mod sandbox;
 mod sockets;
 

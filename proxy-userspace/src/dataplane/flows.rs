@@ -133,14 +133,29 @@ impl Occupancy {
     /// Counts an entry.
     pub fn count<const N: usize>(&mut self, key: &FlowKey<N>, flow: &Flow<N>) {
         self.entries += 1;
+        if let Some(counter) = self.counter(key, flow) {
+            *counter += 1;
+        }
+    }
+
+    /// Takes back the count of an entry that went.
+    pub fn uncount<const N: usize>(&mut self, key: &FlowKey<N>, flow: &Flow<N>) {
+        self.entries = self.entries.saturating_sub(1);
+        if let Some(counter) = self.counter(key, flow) {
+            *counter = counter.saturating_sub(1);
+        }
+    }
+
+    /// Where an entry is counted besides. A flow is counted at ingress.
+    fn counter<const N: usize>(&mut self, key: &FlowKey<N>, flow: &Flow<N>) -> Option<&mut u32> {
         if flow.flags & MASQUERADE != 0 {
-            self.masquerade += 1;
+            Some(&mut self.masquerade)
         } else if key.direction == EGRESS {
-            // Its flow is counted at ingress.
+            None
         } else if flow.service == 0 {
-            self.direct += 1;
+            Some(&mut self.direct)
         } else {
-            self.services[as_told(key, flow) as usize] += 1;
+            Some(&mut self.services[as_told(key, flow) as usize])
         }
     }
 

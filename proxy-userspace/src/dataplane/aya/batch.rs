@@ -50,8 +50,8 @@ impl<K: Pod, V: Pod> BatchMap<K, V> {
     }
 
     /// Shows every entry (BPF_MAP_LOOKUP_BATCH; 5.6, 05799638394e). What comes or goes meanwhile
-    /// may be missed; what stays is shown once. `visit` may change the map.
-    pub fn for_each(&self, mut visit: impl FnMut(&K, &V) -> io::Result<()>) -> io::Result<()> {
+    /// may be missed; what stays is shown once.
+    pub fn for_each(&self, mut visit: impl FnMut(&K, &V)) -> io::Result<()> {
         let mut batch = Batch::new(BATCH);
         loop {
             let is_last = match batch.fill(self.fd.as_fd()) {
@@ -64,7 +64,7 @@ impl<K: Pod, V: Pod> BatchMap<K, V> {
                 Err(e) => return Err(e),
             };
             for (key, value) in std::iter::zip(&batch.keys, &batch.values) {
-                visit(key, value)?;
+                visit(key, value);
             }
             if is_last {
                 return Ok(());

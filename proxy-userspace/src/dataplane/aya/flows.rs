@@ -55,6 +55,12 @@ impl FlowTables {
     }
 }
 
+/// Flows that one sweep looks at closely, for each family: bounds its memory and its time. The next
+/// sweep has the others.
+const SUSPECTS: usize = 1 << 18;
+
+type Entry<const N: usize> = (FlowKey<N>, Flow<N>);
+
 #[derive(Debug)]
 struct Table<const N: usize> {
     map: BatchMap<FlowKey<N>, Flow<N>>,
@@ -65,53 +71,61 @@ where
     FlowKey<N>: Pod,
     Flow<N>: Pod,
 {
+    /// Counts first, then ends: an entry goes with its opposite, which may have been counted before
+    /// or come after it.
     fn sweep(&self, moment: Sweep, removed: &mut u32) -> Result<Occupancy, Error> {
         let mut occupancy = Occupancy { capacity: self.map.capacity(), ..Occupancy::default() };
-        let swept = self.map.for_each(|key, flow| {
-            let ended = match moment.suspects(key, flow) {
-                true => self.end(moment, key)?,
-                false => None,
-            };
-            match ended {
-                Some(entries) => *removed += entries,
-                None => occupancy.count(key, flow),
+        let mut suspects = Vec::new();
+        let read = self.map.for_each(|key, flow| {
+            occupancy.count(key, flow);
+            if suspects.len() < SUSPECTS && moment.suspects(key, flow) {
+                suspects.push(*key);
             }
-            Ok(())
         });
-        swept.map_err(|e| Error::os(format!("sweeping map {}", self.map.name()), &e))?;
+        let failed = |e| Error::os(format!("sweeping map {}", self.map.name()), &e);
+        read.map_err(failed)?;
+        for key in &suspects {
+            for (key, flow) in self.end(moment, key).map_err(failed)?.into_iter().flatten() {
+                occupancy.uncount(&key, &flow);
+                *removed += 1;
+            }
+        }
         Ok(occupancy)
     }
 
-    /// Ends the flow of an entry if it is over. `None`: it lives; else how many entries went now.
-    fn end(&self, moment: Sweep, key: &FlowKey<N>) -> io::Result<Option<u32>> {
-        // As it is now: the batch may have been read a while ago.
-        let Some(flow) = self.map.get(key)? else { return Ok(Some(0)) };
+    /// Ends the flow of an entry if it is over; returns the entries that went.
+    fn end(&self, moment: Sweep, key: &FlowKey<N>) -> io::Result<[Option<Entry<N>>; 4]> {
+        // As it is now: it was read a while ago.
+        let Some(flow) = self.map.get(key)? else { return Ok([None; 4]) };
         let opposite = self.map.get(&key.opposite(&flow))?;
         if !moment.is_over(key, &flow, opposite.as_ref()) {
-            return Ok(None);
+            return Ok([None; 4]);
         }
         let keys = FlowKeys::of(key, &flow);
         if let Some(inner) = &keys.inner
             && self.map.get(inner)?.is_some()
         {
-            return Ok(None);
+            return Ok([None; 4]);
         }
-        let Some(mut removed) = self.remove(moment, &keys.pair)? else { return Ok(None) };
+        let Some([a, b]) = self.remove(moment, &keys.pair)? else { return Ok([None; 4]) };
         if let Some(onward) = keys.onward
             && let Some(flow) = self.map.get(&onward)?
             && flow.flags & MASQUERADE != 0
+            && let Some([c, d]) = self.remove(moment, &[onward.opposite(&flow), onward])?
         {
-            let pair = [onward.opposite(&flow), onward];
-            removed += self.remove(moment, &pair)?.unwrap_or(0);
+            return Ok([a, b, c, d]);
         }
-        Ok(Some(removed))
+        Ok([a, b, None, None])
     }
 
-    /// Removes the two entries of a flow; returns how many there were. `None`: a packet came since
+    /// Removes the two entries of a flow, as far as they are there. `None`: a packet came since
     /// they were looked up. What it used, or wrote, is put back then, unless the next packet has
     /// written it again already.
-    fn remove(&self, moment: Sweep, pair: &[FlowKey<N>; 2]) -> io::Result<Option<u32>> {
-        let [first, second] = pair;
+    fn remove(
+        &self,
+        moment: Sweep,
+        [first, second]: &[FlowKey<N>; 2],
+    ) -> io::Result<Option<[Option<Entry<N>>; 2]>> {
         let begun = self.map.take(first)?;
         if let Some(flow) = begun.filter(|flow| moment.is_fresh(flow)) {
             self.map.insert_absent(first, &flow)?;
@@ -125,6 +139,6 @@ where
             }
             return Ok(None);
         }
-        Ok(Some(u32::from(begun.is_some()) + u32::from(answers.is_some())))
+        Ok(Some([begun.map(|flow| (*first, flow)), answers.map(|flow| (*second, flow))]))
     }
 }

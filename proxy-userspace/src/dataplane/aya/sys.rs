@@ -13,7 +13,7 @@ use std::{
 
 use aya_obj::generated::{
     BPF_F_BEFORE, BPF_F_RDONLY, bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_link_info,
-    bpf_link_type, bpf_prog_info, bpf_prog_type,
+    bpf_link_type, bpf_map_info, bpf_prog_info, bpf_prog_type,
 };
 
 /// Where a link attaches its program.
@@ -153,6 +153,11 @@ pub fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
         }
     };
     Ok(LinkInfo { id: raw.id, program: raw.prog_id, place })
+}
+
+/// Id of a map: the same for every descriptor and pin of it.
+pub fn map_id(map: BorrowedFd<'_>) -> io::Result<u32> {
+    info::<bpf_map_info>(map).map(|info| info.id)
 }
 
 /// Bytes of machine code of a program; 0 when the kernel interprets it.
