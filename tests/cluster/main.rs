@@ -2,6 +2,7 @@
 
 mod cases;
 mod changes;
+mod interference;
 mod paths;
 mod policies;
 mod sockets;

@@ -6,6 +6,7 @@ mod maps;
 mod repair;
 mod sandbox;
 mod sockets;
+mod stale;
 
 use std::{collections::BTreeSet, os::fd::AsFd, time::Duration};
 

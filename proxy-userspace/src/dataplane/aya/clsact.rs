@@ -9,7 +9,7 @@ use aya::programs::{
 
 use super::{
     Error,
-    attach::{Device, State},
+    attach::{Device, State, names},
     load::Programs,
     pin::Direction,
 };
@@ -52,13 +52,10 @@ pub(super) fn attach(
 
 /// Whether our filters are still there. A filter cannot be looked at through aya; but it can be
 /// given the program that it has, which fails without one, and no packet notices.
-pub(super) fn state(
-    programs: &mut Programs,
-    device: &Device,
-    names: [(Direction, &str); 2],
-) -> State {
-    for (direction, name) in names {
-        let Some(Program::SchedClassifier(program)) = programs.get_mut(name) else {
+pub(super) fn state(programs: &mut Programs, device: &Device) -> State {
+    for direction in Direction::ALL {
+        let name = device.program(direction);
+        let Some(Program::SchedClassifier(program)) = programs.get_mut(&name) else {
             return State::Lost;
         };
         match replace(program, &device.name, direction) {
@@ -115,7 +112,7 @@ pub(super) fn detach_all() -> Result<(), Error> {
         let name = interface.name().to_string_lossy();
         for direction in Direction::ALL {
             // By the name of our programs: a filter of another's at the same place is not ours.
-            for program in [direction.name().to_owned(), format!("{}_l3", direction.name())] {
+            for program in names(direction) {
                 if let Err(e) = tc::qdisc_detach_program(&name, hook(direction), &program) {
                     tracing::trace!("no filter {program} at {name}: {e}");
                 }
