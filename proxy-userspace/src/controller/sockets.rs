@@ -6,6 +6,7 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
+    time::Duration,
 };
 
 use crate::{
@@ -13,6 +14,9 @@ use crate::{
     model::quarantine::GRACE,
     vitals::Vitals,
 };
+
+/// Between two looks: with many endpoints on the move, each is not to cost a walk over all sockets.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Asks the thread to look. It ends when this is dropped.
 #[derive(Debug)]
@@ -62,6 +66,7 @@ fn run(woken: &Receiver<()>, look: impl Fn()) {
     while woken.recv().is_ok() {
         look();
         loop {
+            thread::sleep(PAUSE);
             match woken.recv_timeout(GRACE) {
                 Ok(()) => look(),
                 Err(RecvTimeoutError::Timeout) => break,
