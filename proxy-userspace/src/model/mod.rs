@@ -22,6 +22,7 @@ pub mod problem;
 pub mod quarantine;
 mod ranges;
 mod refresh;
+mod restore;
 mod shortage;
 mod slots;
 pub mod spec;
