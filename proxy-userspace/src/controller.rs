@@ -23,6 +23,7 @@ use crate::{
         spec::{Event, NodeSpec},
     },
     node::{self, NodeState},
+    report::Reports,
     source,
 };
 
@@ -36,10 +37,12 @@ const TICK: Duration = Duration::from_secs(1);
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
 /// Runs the proxy until SIGTERM or SIGINT. The datapath stays in place.
-pub async fn run(config: Config) -> anyhow::Result<()> {
-    let mut controller = Controller::start(config.clone())?;
-    let (sender, mut events) = mpsc::channel(QUEUE);
+pub async fn run(config: Config, reports: Reports) -> anyhow::Result<()> {
+    let mut controller = Controller::start(config.clone(), reports)?;
+    let (sender, arrivals) = mpsc::channel(QUEUE);
+    let (stamped, mut events) = mpsc::channel(QUEUE);
     let source = tokio::spawn(follow(config.clone(), sender));
+    tokio::spawn(stamp(arrivals, stamped));
     let (node_config, configs) = watch::channel(controller.node_config());
     let mut nodes = node::watch(configs).await.context("following the node's interfaces")?;
     controller.follow_node(nodes.borrow_and_update().clone());
@@ -74,6 +77,15 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Notes when events arrive, so that how long they wait for the loop is known.
+async fn stamp(mut events: mpsc::Receiver<Event>, stamped: mpsc::Sender<(Instant, Event)>) {
+    while let Some(event) = events.recv().await {
+        if stamped.send((Instant::now(), event)).await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Sleeps until `when`, or for ever.
 async fn wait_until(when: Option<Instant>) {
     match when {
@@ -98,6 +110,7 @@ async fn follow(config: Config, events: mpsc::Sender<Event>) {
 
 struct Controller {
     config: Config,
+    reports: Reports,
     model: Model,
     maps: KernelMaps,
     interfaces: Interfaces,
@@ -119,7 +132,7 @@ struct Controller {
 
 impl Controller {
     /// Loads programs onto maps, old or new, and takes up what the maps hold.
-    fn start(config: Config) -> anyhow::Result<Self> {
+    fn start(config: Config, reports: Reports) -> anyhow::Result<Self> {
         let features = probe::features()?;
         let programs = load::load(&settings::load_options(&config))?;
         let maps = KernelMaps::open(&programs.pins)?;
@@ -135,6 +148,7 @@ impl Controller {
             model: Model::adopt(model_config, mirror),
             interfaces: Interfaces::new(programs, features)?,
             config,
+            reports,
             maps,
             features,
             node: NodeSpec::default(),
@@ -162,9 +176,10 @@ impl Controller {
     }
 
     /// Takes what a source reports. Returns whether the Node object changed.
-    fn take(&mut self, events: impl Iterator<Item = Event>) -> bool {
+    fn take(&mut self, events: impl Iterator<Item = (Instant, Event)>) -> bool {
         let mut node_changed = false;
-        for event in events {
+        for (arrived, event) in events {
+            self.reports.arrived(&event, arrived);
             if let Event::Node(node) = &event
                 && self.node != *node
             {
@@ -184,6 +199,11 @@ impl Controller {
         for problem in problems.iter().filter(|p| !self.interface_problems.contains(p)) {
             tracing::warn!("{problem}");
         }
+        self.reports.interfaces(
+            self.interfaces.attached().count(),
+            problems.len(),
+            settings::restricted_node_ports(&self.config, &state),
+        );
         self.interface_problems = problems;
         self.model.set_local_addresses(state.local_addresses());
         self.node_state = state;
@@ -193,6 +213,7 @@ impl Controller {
 
     fn tick(&mut self) {
         self.model.tick(self.started.elapsed());
+        self.reports.look(&self.model);
         if !self.interface_problems.is_empty() {
             // An interface that could not be attached is tried again, not only at the next change.
             self.follow_node(self.node_state.clone());
@@ -208,9 +229,11 @@ impl Controller {
         let (plan, problems) = self.model.plan();
         for problem in problems {
             tracing::warn!("{problem}");
+            self.reports.problem(&problem);
         }
         let began = Instant::now();
         let report = apply(&plan, &mut self.maps, &mut self.model);
+        self.reports.synced(&mut self.model, &report, began.elapsed());
         for failure in &report.failures {
             tracing::error!("{failure}");
         }
@@ -244,6 +267,7 @@ impl Controller {
     fn announce(&mut self) {
         if !self.ready && self.attached && self.model.is_listed() && self.model.is_settled() {
             self.ready = true;
+            self.reports.ready();
             tracing::info!(after = ?self.started.elapsed(), "datapath ready");
         }
     }

@@ -41,6 +41,7 @@ fn address_flags(ip: IpAddr, config: &Config) -> u32 {
     let node_ports = match &config.node_ports {
         // Link-local addresses mean something else on every link.
         _ if is_link_local_v6(ip) => false,
+        _ if config.without_loopback && ip.is_loopback() => false,
         NodePortAddresses::All => true,
         NodePortAddresses::Primary => config.node_addresses.contains(&ip),
         NodePortAddresses::Within(nets) => {

@@ -1,6 +1,7 @@
 //! Tests of the model: rules as tables, scenarios as text, properties over random worlds.
 
 mod build;
+mod health;
 mod limits;
 mod properties;
 mod reference;

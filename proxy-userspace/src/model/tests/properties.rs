@@ -46,6 +46,7 @@ fn some_slice() -> impl Strategy<Value = SliceSpec> {
             service: name(&format!("s{service}")),
             ports: vec![SlicePort { name: String::new(), protocol: Protocol::Tcp, port: 8080 }],
             endpoints,
+            trigger: None,
         }
     })
 }
@@ -266,6 +267,7 @@ proptest! {
             service: name("web"),
             ports: vec![SlicePort { name: String::new(), protocol: Protocol::Tcp, port: 8080 }],
             endpoints: endpoints.clone(),
+            trigger: None,
         };
         let port = super::build::port("", 80);
         let union = endpoint::union::<4>(std::iter::once(&slice), &port);
