@@ -198,6 +198,7 @@ impl Controller {
         let problems = self.interfaces.reconcile(&state);
         for problem in problems.iter().filter(|p| !self.interface_problems.contains(p)) {
             tracing::warn!("{problem}");
+            self.reports.problem(problem);
         }
         self.reports.interfaces(
             self.interfaces.attached().count(),

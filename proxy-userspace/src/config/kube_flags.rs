@@ -190,6 +190,20 @@ pub struct KubeFlags {
     /// Verbosity by Go file.
     #[arg(long, value_name = "PATTERN=N,...")]
     pub vmodule: Vec<String>,
+    /// Of the text log.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+          require_equals = true, value_parser = go_bool, hide = true)]
+    pub log_text_split_stream: Option<bool>,
+    /// Of the text log.
+    #[arg(long, value_name = "SIZE", hide = true)]
+    pub log_text_info_buffer_size: Option<String>,
+    /// Of the JSON log.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+          require_equals = true, value_parser = go_bool, hide = true)]
+    pub log_json_split_stream: Option<bool>,
+    /// Of the JSON log.
+    #[arg(long, value_name = "SIZE", hide = true)]
+    pub log_json_info_buffer_size: Option<String>,
     /// Of cAdvisor.
     #[arg(long, value_name = "TEXT", hide = true)]
     pub boot_id_file: Option<String>,

@@ -34,7 +34,7 @@ fn as_value(config: &KubeProxyConfiguration) -> Value {
 const NOT_IPVS: &str = "it belongs to ipvs mode";
 
 /// Flag, field, why it does nothing.
-const INERT: [(&str, &str, &str); 31] = [
+const INERT: [(&str, &str, &str); 35] = [
     ("feature-gates", "featureGates", "no behaviour of this program is behind a gate"),
     ("kube-api-content-type", "clientConnection.contentType", "requests are made in JSON"),
     ("", "clientConnection.acceptContentTypes", "requests are made in JSON"),
@@ -58,6 +58,10 @@ const INERT: [(&str, &str, &str); 31] = [
     ("config-sync-period", "configSyncPeriod", "watches are complete without a refresh"),
     ("logging-format", "", "the log is text"),
     ("log-flush-frequency", "", "log lines are written at once"),
+    ("log-text-split-stream", "", "the log goes to standard error"),
+    ("log-text-info-buffer-size", "", "log lines are written at once"),
+    ("log-json-split-stream", "", "the log is text"),
+    ("log-json-info-buffer-size", "", "the log is text"),
     ("vmodule", "", "-v sets the verbosity of everything"),
     ("boot-id-file", "", "it belongs to cAdvisor"),
     ("machine-id-file", "", "it belongs to cAdvisor"),

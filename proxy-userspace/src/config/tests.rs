@@ -171,6 +171,7 @@ fn every_flag_of_kube_proxy_is_accepted() {
         "--conntrack-tcp-timeout-established=0 --conntrack-tcp-timeout-close-wait=0s",
         "--conntrack-udp-timeout=30s --conntrack-udp-timeout-stream=180s --config-sync-period=1m",
         "--logging-format=text --log-flush-frequency=5s --nodeport_addresses=primary --init-only=0",
+        "--log-text-split-stream --log-json-info-buffer-size=0 --boot-id-file=/b --machine-id-file=/m",
         "--healthz-port=10256 --metrics-port=10249 --cleanup=false --detect-local-mode=ClusterCIDR",
     ];
     let flags: Vec<&str> = flags.iter().flat_map(|line| line.split(' ')).collect();

@@ -8,7 +8,10 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::{Api, Client, api::PostParams};
-use tokio::{sync::mpsc::Receiver, time::timeout};
+use tokio::{
+    sync::mpsc::Receiver,
+    time::{sleep, timeout},
+};
 
 use super::{Message, Regarding, limit::Limit};
 use crate::source::kube::Connection;
@@ -17,8 +20,11 @@ use crate::source::kube::Connection;
 const CONTROLLER: &str = "kube-proxy";
 /// The API's limit for a note, in bytes.
 const MAX_NOTE: usize = 1024;
-/// How long an Event may take. An API server that is away loses it: the log has it.
+/// How long a request may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Pauses after failures. An API server that is away for longer loses the Event: the log has it.
+const PAUSES: [Duration; 3] =
+    [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(10)];
 
 /// Writes what is told until nobody can tell any more.
 pub async fn run(connection: Connection, node: String, mut messages: Receiver<Message>) {
@@ -41,25 +47,37 @@ pub async fn discard(mut messages: Receiver<Message>) {
     while messages.recv().await.is_some() {}
 }
 
+/// Tries again what an API server did not answer; its refusals are final.
 async fn write(connection: &Connection, client: &mut Option<Client>, event: &Event) {
-    let create = async {
-        let known = match client.take() {
-            Some(known) => known,
-            None => connection.client().await?,
-        };
-        let namespace = event.metadata.namespace.as_deref().unwrap_or_default();
-        Api::namespaced(known.clone(), namespace).create(&PostParams::default(), event).await?;
-        // After an error a new client reads the credentials anew.
-        *client = Some(known);
-        anyhow::Ok(())
-    };
-    let failure = match timeout(PATIENCE, create).await {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => format!("{error:#}"),
-        Err(_) => format!("no answer in {PATIENCE:?}"),
-    };
     let reason = event.reason.as_deref().unwrap_or_default();
-    tracing::debug!(reason, failure, "writing an Event failed");
+    for pause in PAUSES {
+        let error = match timeout(PATIENCE, create(connection, client, event)).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error,
+            Err(_) => anyhow::anyhow!("no answer in {PATIENCE:?}"),
+        };
+        tracing::debug!(reason, "writing an Event failed: {error:#}");
+        if matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code < 500) {
+            return;
+        }
+        sleep(pause).await;
+    }
+}
+
+async fn create(
+    connection: &Connection,
+    client: &mut Option<Client>,
+    event: &Event,
+) -> anyhow::Result<()> {
+    let known = match client.take() {
+        Some(known) => known,
+        None => connection.client().await?,
+    };
+    let namespace = event.metadata.namespace.as_deref().unwrap_or_default();
+    Api::namespaced(known.clone(), namespace).create(&PostParams::default(), event).await?;
+    // Only now: after an error a new client reads the credentials anew.
+    *client = Some(known);
+    Ok(())
 }
 
 fn event(message: &Message, node: &str) -> Event {

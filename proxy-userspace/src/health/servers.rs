@@ -112,7 +112,10 @@ impl Servers {
 
     /// A83, once for each failure.
     fn report(&mut self, target: Target, error: &std::io::Error) {
-        if !self.failed.insert(target.clone()) {
+        // A kernel without IPv6 has no IPv6 clients either.
+        let no_family = error.kind() == std::io::ErrorKind::Unsupported
+            || error.raw_os_error() == Some(libc::EAFNOSUPPORT);
+        if no_family || !self.failed.insert(target.clone()) {
             return;
         }
         let Target { service, address } = target;

@@ -38,7 +38,7 @@ pub fn metrics_port(config: &Config, metrics: Metrics) -> Handler {
     Arc::new(move |path| match path {
         "/metrics" => metrics.scrape(),
         "/metrics/slis" => metrics.scrape_slis(),
-        "/healthz" => {
+        "/healthz" | "/healthz/ping" => {
             metrics.kube_proxy().count_ping();
             Reply::text("ok")
         }
