@@ -17,6 +17,7 @@ use crate::{
         apply,
         aya::{cgroup, interfaces::Interfaces, load, maps::KernelMaps, probe, read},
     },
+    health::Health,
     model::{
         Model, ModelConfig,
         problem::Problem,
@@ -42,7 +43,7 @@ pub async fn run(config: Config, reports: Reports) -> anyhow::Result<()> {
     let (sender, arrivals) = mpsc::channel(QUEUE);
     let (stamped, mut events) = mpsc::channel(QUEUE);
     let source = tokio::spawn(follow(config.clone(), sender));
-    tokio::spawn(stamp(arrivals, stamped));
+    tokio::spawn(stamp(arrivals, stamped, controller.reports.health()));
     let (node_config, configs) = watch::channel(controller.node_config());
     let mut nodes = node::watch(configs).await.context("following the node's interfaces")?;
     controller.follow_node(nodes.borrow_and_update().clone());
@@ -77,10 +78,18 @@ pub async fn run(config: Config, reports: Reports) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Notes when events arrive, so that how long they wait for the loop is known.
-async fn stamp(mut events: mpsc::Receiver<Event>, stamped: mpsc::Sender<(Instant, Event)>) {
+/// Notes when events arrive, so that how long they wait is known, and a loop that is stuck found out.
+async fn stamp(
+    mut events: mpsc::Receiver<Event>,
+    stamped: mpsc::Sender<(Instant, Event)>,
+    health: Health,
+) {
     while let Some(event) = events.recv().await {
-        if stamped.send((Instant::now(), event)).await.is_err() {
+        let now = Instant::now();
+        if matches!(event, Event::Services(_) | Event::Slices(_)) {
+            health.queued(now);
+        }
+        if stamped.send((now, event)).await.is_err() {
             return;
         }
     }

@@ -46,10 +46,11 @@ pub async fn run(config: Config, file: Option<FileWatch>) -> anyhow::Result<()> 
     let reports =
         Reports::new(metrics.clone(), health.clone(), events.clone(), checks, &config.sizes);
     events.tell(Message::about_node(false, "Starting", ""));
-    let ports = serve(&config, &events, health, &metrics);
+    // A task of its own: it answers while the controller is busy.
+    let ports = tokio::spawn(serve(config.clone(), events, health, metrics));
     tokio::select! {
         ended = controller::run(config.clone(), reports) => ended,
-        failure = ports => Err(failure),
+        failure = ports => Err(failure.context("serving the ports")?),
         () = changed(file) => anyhow::bail!(
             "the configuration file was changed; ending, so that the next start reads it: the \
              datapath stays in place"
@@ -81,12 +82,7 @@ async fn write_events(config: Config, messages: mpsc::Receiver<Message>) {
 }
 
 /// Serves both ports; ends only with a failure that `bindAddressHardFail` makes fatal.
-async fn serve(
-    config: &Config,
-    events: &Events,
-    health: Health,
-    metrics: &Metrics,
-) -> anyhow::Error {
+async fn serve(config: Config, events: Events, health: Health, metrics: Metrics) -> anyhow::Error {
     let healthz = Port {
         name: "healthz",
         address: config.healthz,
@@ -97,12 +93,12 @@ async fn serve(
         name: "metrics",
         address: config.metrics,
         reason: "FailedToStartMetricServer",
-        handler: endpoints::metrics_port(config, metrics.clone()),
+        handler: endpoints::metrics_port(&config, metrics),
     };
     let hard = config.kube.bind_address_hard_fail;
     tokio::select! {
-        failure = healthz.serve(hard, events) => failure,
-        failure = metrics.serve(hard, events) => failure,
+        failure = healthz.serve(hard, &events) => failure,
+        failure = metrics.serve(hard, &events) => failure,
     }
 }
 

@@ -68,6 +68,11 @@ impl Reports {
         }
     }
 
+    /// For whoever notes arrivals while the loop may be stuck.
+    pub fn health(&self) -> Health {
+        self.health.clone()
+    }
+
     /// A source reported something, at `arrived`.
     pub fn arrived(&mut self, event: &Event, arrived: Instant) {
         let metrics = self.metrics.kube_proxy();
@@ -97,7 +102,7 @@ impl Reports {
         };
         if changes > 0 {
             self.oldest.get_or_insert(arrived);
-            self.health.queued(Moment::now());
+            self.health.queued(arrived);
             let now = since_epoch().as_secs_f64();
             for family in Family::BOTH {
                 metrics.last_queued.with_label_values(&[family.label()]).set(now);

@@ -96,9 +96,7 @@ pub struct Config {
     pub sizes: Sizes,
     /// Verbosity of the log.
     pub verbosity: u8,
-    /// The file that all this came from; its change ends the process (A95).
-    pub file: Option<PathBuf>,
-    /// The same in kube-proxy's terms, defaults included.
+    /// All of it in kube-proxy's terms, defaults included.
     pub kube: KubeProxyConfiguration,
     /// What stood on the command line.
     pub given: Vec<GivenFlag>,
@@ -159,7 +157,6 @@ impl Config {
             socket_lb: flags.socket_lb,
             sizes: flags.sizes,
             verbosity: verbosity(flags.v, &kube),
-            file: flags.config,
             kube,
             given: flags.given,
             notes,

@@ -157,6 +157,16 @@ fn what_is_written_is_read_again() {
 }
 
 #[test]
+fn lists_add_up_and_single_values_are_replaced() {
+    let args = ["--nodeport-addresses=10.0.0.0/8", "--nodeport-addresses=fd00::/8,192.0.2.0/24"];
+    let config = config(&args).unwrap();
+    assert_eq!(config.node_port_addresses, ["10.0.0.0/8", "fd00::/8", "192.0.2.0/24"]);
+    let config =
+        self::config(&["--v=1", "-v", "4", "--socket-lb=all", "--socket-lb=host"]).unwrap();
+    assert_eq!((config.verbosity, config.socket_lb), (4, SocketLb::Host));
+}
+
+#[test]
 fn every_flag_of_kube_proxy_is_accepted() {
     let flags = [
         "--bind-address=10.0.0.1 --bind-address-hard-fail --feature-gates=A=true,B=false",

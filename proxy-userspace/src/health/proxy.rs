@@ -93,11 +93,11 @@ impl Health {
         Self { state: Arc::default(), timeout: sync_period * 2 }
     }
 
-    /// A change waits to be written. Only the oldest counts.
-    pub fn queued(&self, now: Moment) {
+    /// A change has waited to be written since it `arrived`. Only the oldest counts.
+    pub fn queued(&self, arrived: Instant) {
         let mut state = self.lock();
         for family in Family::BOTH {
-            state.queued.entry(family).or_insert(now.at);
+            state.queued.entry(family).or_insert(arrived);
         }
     }
 
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn a84_healthy_while_starting() {
         let health = Health::new(PERIOD);
-        health.queued(later(0));
+        health.queued(later(0).at);
         let reply = health.healthz(later(600));
         assert_eq!(reply.status, 200);
         assert_eq!(
@@ -199,8 +199,8 @@ mod tests {
     fn a84_a_change_that_waits_too_long_is_unhealthy() {
         let health = Health::new(PERIOD);
         Family::BOTH.iter().for_each(|family| health.updated(*family, later(1)));
-        health.queued(later(10));
-        health.queued(later(50));
+        health.queued(later(10).at);
+        health.queued(later(50).at);
         health.updated(Family::V4, later(50));
         assert_eq!(health.healthz(later(69)).status, 200);
         let late = health.healthz(later(71));

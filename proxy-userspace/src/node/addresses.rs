@@ -168,6 +168,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a101_loopback_addresses_can_be_left_out() {
+        let config = Config { without_loopback: true, ..Config::default() };
+        let served = with_node_ports(&config);
+        assert!(
+            !served.is_empty() && !served.iter().any(|ip| ip.starts_with("127.") || ip == "::1")
+        );
+        // They are the node's own all the same.
+        let (v4, _) = node_addresses(&node(), &config);
+        assert!(v4.contains_key(&Addr::new([127, 0, 0, 1])));
+    }
+
     fn with_node_ports(config: &Config) -> Vec<String> {
         let (v4, v6) = node_addresses(&node(), config);
         let v4 = v4.iter().map(|(a, f)| (IpAddr::from(a.bytes), *f));
