@@ -1,5 +1,5 @@
 //! kube-proxy's configuration, `kubeproxy.config.k8s.io/v1alpha1`: every field of it, by its own
-//! name, with nothing filled in. [`super::defaults`] fills in.
+//! name, with nothing filled in: `effective.rs` does that.
 
 use std::collections::BTreeMap;
 
