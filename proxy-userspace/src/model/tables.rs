@@ -80,7 +80,7 @@ impl<const N: usize> Tables<N> {
         for (key, value) in self.frontends.pending() {
             match value {
                 Some(value) if value.flags & flags::CLUSTER_IP != 0 => {
-                    plan.mark_cluster_ips.push((key, value))
+                    plan.mark_cluster_ips.push((key, value));
                 }
                 Some(value) if value.flags & flags::SOURCE_RANGES == 0 => {
                     plan.switch_open_frontends.push((key, value));
