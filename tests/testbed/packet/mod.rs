@@ -2,6 +2,7 @@
 
 mod datagram;
 mod lab;
+mod loaded;
 mod prefix;
 mod service;
 
