@@ -186,3 +186,28 @@ fn every_entry_of_a_large_table_is_seen_once() {
         assert_eq!((swept.removed, swept.v4.entries, flows.keys().count()), (20_000, 0, 0));
     });
 }
+
+/// Packets come while their flow is judged: whatever they write stays.
+#[test]
+fn a_flow_that_begins_again_meanwhile_stays() {
+    const FLOWS: u16 = 2_000;
+    Sandbox::run(|sandbox, _| {
+        let (programs, mut flows, tables) = open(sandbox);
+        let all = |idle| (0..FLOWS).flat_map(move |n| pair(n, proto::UDP, (0, idle), (0, idle)));
+        for round in 0..20 {
+            put(&mut flows, &all(500).collect::<Vec<_>>());
+            let pins = programs.pins.clone();
+            let packets = std::thread::spawn(move || {
+                let mut flows: Flows = hash(&pins, "FLOWS_V4", false).expect("FLOWS_V4");
+                put(&mut flows, &all(0).collect::<Vec<_>>());
+            });
+            let mut removed = 0;
+            while !packets.is_finished() {
+                removed += tables.sweep(sweep(round)).expect("a sweep").removed;
+            }
+            packets.join().expect("the packets");
+            let alive = flows.iter().filter(|entry| entry.as_ref().is_ok_and(|e| e.1.seen == NOW));
+            assert_eq!(alive.count(), usize::from(FLOWS) * 2, "of {removed} removed, too many");
+        }
+    });
+}
