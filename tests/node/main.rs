@@ -5,6 +5,7 @@ mod flows;
 mod maps;
 mod repair;
 mod sandbox;
+mod service;
 mod sockets;
 mod stale;
 

@@ -2,6 +2,7 @@
 
 mod audit;
 mod build;
+mod health;
 mod limits;
 mod properties;
 mod reference;
