@@ -1,8 +1,17 @@
 //! The loop: what sources and the node report goes through the model into the maps.
 
+mod arrivals;
+mod audit;
+mod flows;
 mod settings;
+mod sockets;
+mod upkeep;
 
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use tokio::{
@@ -12,12 +21,11 @@ use tokio::{
 };
 
 use crate::{
-    config::{Config, Source},
+    config::Config,
     dataplane::{
         apply,
-        aya::{cgroup, interfaces::Interfaces, load, maps::KernelMaps, probe, read},
+        aya::{cgroup, interfaces::Interfaces, load, maps::KernelMaps, probe, read, stale},
     },
-    health::Health,
     model::{
         Model, ModelConfig,
         problem::Problem,
@@ -25,8 +33,11 @@ use crate::{
     },
     node::{self, NodeState},
     report::Reports,
-    source,
+    vitals::Vitals,
 };
+use audit::Auditor;
+use flows::FlowSweeper;
+use sockets::StaleSocketWatch;
 
 /// Events that a source may be ahead of the loop.
 const QUEUE: usize = 4096;
@@ -38,19 +49,22 @@ const TICK: Duration = Duration::from_secs(1);
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
 /// Runs the proxy until SIGTERM or SIGINT. The datapath stays in place.
-pub async fn run(config: Config, reports: Reports) -> anyhow::Result<()> {
-    let mut controller = Controller::start(config.clone(), reports)?;
+pub async fn run(config: Config, reports: Reports, vitals: Arc<Vitals>) -> anyhow::Result<()> {
+    let mut controller = Controller::start(config.clone(), reports, vitals)?;
     let (sender, arrivals) = mpsc::channel(QUEUE);
     let (stamped, mut events) = mpsc::channel(QUEUE);
-    let source = tokio::spawn(follow(config.clone(), sender));
-    tokio::spawn(stamp(arrivals, stamped, controller.reports.health()));
+    let source = tokio::spawn(arrivals::follow(config.clone(), sender));
+    tokio::spawn(arrivals::stamp(arrivals, stamped, controller.reports.health()));
     let (node_config, configs) = watch::channel(controller.node_config());
     let mut nodes = node::watch(configs).await.context("following the node's interfaces")?;
     controller.follow_node(nodes.borrow_and_update().clone());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut audit_now = signal(SignalKind::user_defined1())?;
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut verifications = interval(upkeep::VERIFY);
+    verifications.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         let retry_at = controller.retry_at;
@@ -71,28 +85,14 @@ pub async fn run(config: Config, reports: Reports) -> anyhow::Result<()> {
                 controller.follow_node(nodes.borrow_and_update().clone());
             }
             _ = ticks.tick() => controller.tick(),
+            _ = verifications.tick() => controller.verify(),
+            _ = audit_now.recv() => controller.auditor.look(),
+            found = controller.auditor.read() => controller.audit(&found),
             () = wait_until(retry_at) => controller.write(),
         }
     }
     tracing::info!("stopping; the datapath stays in place and goes on forwarding");
     Ok(())
-}
-
-/// Notes when events arrive, so that how long they wait is known, and a loop that is stuck found out.
-async fn stamp(
-    mut events: mpsc::Receiver<Event>,
-    stamped: mpsc::Sender<(Instant, Event)>,
-    health: Health,
-) {
-    while let Some(event) = events.recv().await {
-        let now = Instant::now();
-        if matches!(event, Event::Services(_) | Event::Slices(_)) {
-            health.queued(now);
-        }
-        if stamped.send((now, event)).await.is_err() {
-            return;
-        }
-    }
 }
 
 /// Sleeps until `when`, or for ever.
@@ -103,26 +103,17 @@ async fn wait_until(when: Option<Instant>) {
     }
 }
 
-/// Runs the source that the configuration names. Ends only when nobody listens any more.
-async fn follow(config: Config, events: mpsc::Sender<Event>) {
-    match config.source {
-        Source::Manifests(folder) => {
-            source::manifest::run(folder, &config.node_name, events).await;
-        }
-        Source::Kubernetes { kubeconfig, master } => {
-            let connection =
-                source::kube::Connection::new(kubeconfig.as_deref(), master.as_deref());
-            source::kube::run(&connection, &config.node_name, events).await;
-        }
-    }
-}
-
 struct Controller {
     config: Config,
     reports: Reports,
     model: Model,
     maps: KernelMaps,
     interfaces: Interfaces,
+    sockets: StaleSocketWatch,
+    auditor: Auditor,
+    _flows: FlowSweeper,
+    vitals: Arc<Vitals>,
+    cgroup_root: PathBuf,
     features: probe::Features,
     netns_cookie: u64,
     node: NodeSpec,
@@ -137,11 +128,13 @@ struct Controller {
     node_state: NodeState,
     /// What of them could not be attached or written.
     interface_problems: Vec<Problem>,
+    /// What the last look at programs and pins found.
+    upkeep_problems: Vec<Problem>,
 }
 
 impl Controller {
     /// Loads programs onto maps, old or new, and takes up what the maps hold.
-    fn start(config: Config, reports: Reports) -> anyhow::Result<Self> {
+    fn start(config: Config, reports: Reports, vitals: Arc<Vitals>) -> anyhow::Result<Self> {
         let features = probe::features()?;
         let programs = load::load(&settings::load_options(&config))?;
         let maps = KernelMaps::open(&programs.pins)?;
@@ -154,6 +147,11 @@ impl Controller {
             ModelConfig { node_name: config.node_name.clone(), limits: settings::limits(&config) };
         let mut controller = Self {
             netns_cookie: probe::netns_cookie()?,
+            sockets: StaleSocketWatch::start(&programs.pins, Arc::clone(&vitals)),
+            auditor: Auditor::start(&programs.pins)?,
+            _flows: FlowSweeper::start(&programs.pins, Arc::clone(&vitals))?,
+            vitals,
+            cgroup_root,
             model: Model::adopt(model_config, mirror),
             interfaces: Interfaces::new(programs, features)?,
             config,
@@ -168,9 +166,10 @@ impl Controller {
             retry_after: RETRY.0,
             node_state: NodeState::default(),
             interface_problems: Vec::new(),
+            upkeep_problems: Vec::new(),
         };
         controller.write_settings();
-        cgroup::attach(controller.interfaces.programs(), &cgroup_root)?;
+        cgroup::attach(controller.interfaces.programs(), &controller.cgroup_root)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             node = controller.config.node_name,
@@ -249,6 +248,9 @@ impl Controller {
         }
         if report.written > 0 {
             tracing::debug!(writes = report.written, took = ?began.elapsed(), "programmed");
+        }
+        if stale::concerns(&plan) {
+            self.sockets.look();
         }
         match report.is_complete() {
             true => self.retry_after = RETRY.0,

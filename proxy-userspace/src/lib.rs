@@ -19,6 +19,7 @@ pub mod node;
 pub mod process;
 pub mod report;
 pub mod source;
+pub mod vitals;
 
 /// The Kubernetes release whose API and kube-proxy this program was made against.
 pub const KUBERNETES: &str = "v1.36";

@@ -1,6 +1,6 @@
 //! The whole process: the controller, and what stands around it.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tokio::{
@@ -16,10 +16,11 @@ use crate::{
     events::{self, Events, Message},
     health::{Health, servers},
     http::{self, Handler},
-    metrics::{Metrics, endpoints, kernel::Packets},
+    metrics::{Metrics, endpoints, kernel::Packets, vitals::Shown},
     node::sysctl,
     report::Reports,
     source::kube::Connection,
+    vitals::Vitals,
 };
 
 /// Wait before a port that could not be bound is tried again (A87).
@@ -40,6 +41,8 @@ pub async fn run(config: Config, file: Option<FileWatch>) -> anyhow::Result<()> 
     // Without maps yet there is nothing to count.
     let counts = Box::new(move || read::reasons(&pins).unwrap_or_default());
     metrics.register(Box::new(Packets::new(counts)?))?;
+    let vitals = Arc::new(Vitals::default());
+    metrics.register(Box::new(Shown::new(Arc::clone(&vitals))?))?;
     let health = Health::new(config.sync_period);
     let (checks, wanted) = watch::channel(Default::default());
     tasks.spawn(servers::run(wanted, health.clone(), events.clone()));
@@ -49,7 +52,7 @@ pub async fn run(config: Config, file: Option<FileWatch>) -> anyhow::Result<()> 
     // A task of its own: it answers while the controller is busy.
     let ports = tokio::spawn(serve(config.clone(), events, health, metrics));
     tokio::select! {
-        ended = controller::run(config.clone(), reports) => ended,
+        ended = controller::run(config.clone(), reports, vitals) => ended,
         failure = ports => Err(failure.context("serving the ports")?),
         () = changed(file) => anyhow::bail!(
             "the configuration file was changed; ending, so that the next start reads it: the \

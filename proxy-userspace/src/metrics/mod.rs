@@ -8,6 +8,7 @@ pub mod kernel;
 pub mod kube_proxy;
 pub mod own;
 pub mod process;
+pub mod vitals;
 
 use std::sync::Arc;
 

@@ -24,6 +24,7 @@ pub mod problem;
 pub mod quarantine;
 mod ranges;
 mod refresh;
+mod restore;
 mod shortage;
 mod slots;
 pub mod spec;
