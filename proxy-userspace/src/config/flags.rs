@@ -112,8 +112,11 @@ impl Flags {
 
 fn given(matches: &ArgMatches) -> Vec<GivenFlag> {
     let fields = KubeFlags::augment_args(clap::Command::new("fields"));
-    let is_field =
-        |id: &str| id != "master" && fields.get_arguments().any(|arg| arg.get_id() == id);
+    // kube-proxy, too, lets these two win over the file.
+    let is_field = |id: &str| {
+        !["master", "logging_format"].contains(&id)
+            && fields.get_arguments().any(|arg| arg.get_id() == id)
+    };
     let command = Flags::command();
     let from_user = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
     let value = |id: &str| {

@@ -108,6 +108,8 @@ pub struct Config {
     pub sizes: Sizes,
     /// Verbosity of the log.
     pub verbosity: u8,
+    /// Whether the log is JSON.
+    pub json_log: bool,
     /// All of it in kube-proxy's terms, defaults included.
     pub kube: KubeProxyConfiguration,
     /// What stood on the command line.
@@ -142,6 +144,9 @@ impl Config {
                 (decoded.config, notes, decoded.warnings)
             }
         };
+        if let Some(format) = flags.kube.logging_format.clone() {
+            kube.logging.format = format;
+        }
         let names = check::Names::new(flags.config.as_deref());
         let mode = check::mode(&mut kube, &flags, &mut notes)?;
         check::ranges(&kube, &names)?;
@@ -170,6 +175,7 @@ impl Config {
             unknown_cluster_ip: flags.unknown_cluster_ip,
             sizes: flags.sizes,
             verbosity: verbosity(flags.v, &kube),
+            json_log: check::json_log(&kube, &names)?,
             kube,
             given: flags.given,
             notes,
