@@ -2,8 +2,11 @@
 
 mod cases;
 mod changes;
+mod kube;
+mod kubernetes;
 mod paths;
 mod policies;
+mod streams;
 mod survive;
 mod tuples;
 mod world;

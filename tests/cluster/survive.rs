@@ -3,12 +3,15 @@
 
 use anyhow::{Result, ensure};
 use testbed::{
-    Place, Sluice, Source, Topology,
+    Sluice, Source, Topology,
     address::Family,
     wire::{Ask, Transport},
 };
 
-use crate::world::{World, on_node, vip};
+use crate::{
+    streams::Streams,
+    world::{World, on_node, vip},
+};
 
 /// Connections held from a pod; a tenth of it from the node and from outside.
 const CONNECTIONS: u32 = 1_000;
@@ -47,22 +50,9 @@ fn the_controller_s_end_and_return_are_not_noticed() {
     world.serve(1, &[1, 3]);
     world.start();
     let cluster = &world.cluster;
-    let (pod, host) = (cluster.pod(2).unwrap(), cluster.node(1).unwrap());
-    let people: [(&Place, bool); 3] = [(pod, false), (host, false), (cluster.client(), true)];
     let before = services(&world);
     for end in [Sluice::stop, Sluice::kill] {
-        let mut traffic = Vec::new();
-        for (from, outside) in people {
-            for family in Family::BOTH {
-                let target = if outside { on_node(1, 1, family) } else { vip(1, family) };
-                for (transport, fresh) in
-                    [(Transport::Tcp, true), (Transport::Tcp, false), (Transport::Udp, true)]
-                {
-                    let ask = Ask::new(transport, target);
-                    traffic.push((from.name(), ask, from.traffic(ask, 5, fresh).unwrap()));
-                }
-            }
-        }
+        let streams = Streams::start(cluster, 1);
         for sluice in &mut world.sluices {
             end(sluice).unwrap();
         }
@@ -73,14 +63,7 @@ fn the_controller_s_end_and_return_are_not_noticed() {
             *sluice = Sluice::start(cluster.node(n + 1).unwrap(), source).unwrap();
             sluice.wait_ready().unwrap();
         }
-        for (from, ask, traffic) in traffic {
-            let tally = traffic.stop().unwrap();
-            assert!(
-                tally.answered > 50 && tally.failed == 0,
-                "{from} to {}: {tally:?}",
-                ask.target
-            );
-        }
+        streams.unharmed();
         assert_eq!(services(&world), before, "ids and ranges stay");
     }
 }
