@@ -5,6 +5,7 @@ mod changes;
 mod kube;
 mod kubernetes;
 mod paths;
+mod pods;
 mod policies;
 mod streams;
 mod survive;

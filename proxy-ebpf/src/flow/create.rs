@@ -3,8 +3,9 @@
 use sluice_common::{
     flow::{
         EGRESS, Flow, FlowKey,
-        flags::{IDENTITY, MASQUERADE, PENDING},
+        flags::{IDENTITY, MASQUERADE, PENDING, TURNING},
     },
+    iface::flags::UPPER,
     net::{Addr, Port},
     reason::Reason,
 };
@@ -16,6 +17,7 @@ use super::{
 use crate::{
     clock,
     family::{Family, Ip},
+    lb::select,
 };
 
 /// Other client ports tried before a new flow is dropped.
@@ -28,11 +30,18 @@ const FIRST_PORT: u16 = 1024;
 /// `flow` says where it goes; its flags may ask for MASQUERADE, or say IDENTITY for direct
 /// traffic. On success it is the entry's rewrite.
 #[inline(never)]
-pub fn create<const N: usize>(key: &FlowKey<N>, flow: &mut Flow<N>) -> Result<(), Reason>
+pub fn create<const N: usize>(
+    key: &FlowKey<N>,
+    flow: &mut Flow<N>,
+    ifindex: u32,
+) -> Result<(), Reason>
 where
     Ip<N>: Family<N>,
 {
-    let masquerade = flow.flags & MASQUERADE;
+    let masquerade = match flow.flags & (IDENTITY | MASQUERADE) {
+        0 if select::iface_flags(ifindex) & UPPER != 0 => MASQUERADE | TURNING,
+        flags => flags & MASQUERADE,
+    };
     flow.flags &= IDENTITY;
     flow.seen = clock::seconds();
     let mut answer = Flow { addr: key.dst, port: key.dst_port, client_port: key.src_port, ..*flow };
@@ -96,7 +105,7 @@ where
     scratch.addr = Addr::UNSPECIFIED;
     scratch.port = Port::new(0);
     scratch.client_port = onward.dst_port;
-    scratch.flags = MASQUERADE | PENDING;
+    scratch.flags = masquerade | PENDING;
     put(onward, scratch).ok_or(Reason::FlowTable)
 }
 

@@ -164,7 +164,7 @@ where
         Err(Reason::NoEndpoints) => return Some(reject::send::<N>(skb, packet)),
         Err(reason) => return Some(reason),
     };
-    if let Err(reason) = create(&packet.key, &mut flow) {
+    if let Err(reason) = create(&packet.key, &mut flow, skb.ifindex()) {
         return Some(reason);
     }
     if flow.flags & IDENTITY != 0 {
