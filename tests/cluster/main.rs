@@ -2,6 +2,7 @@
 
 mod cases;
 mod changes;
+mod datagrams;
 mod kube;
 mod kubernetes;
 mod paths;
