@@ -1,5 +1,6 @@
 //! The real `sluice` on clusters of network namespaces, end to end.
 
+mod bad_objects;
 mod cases;
 mod changes;
 mod datagrams;
