@@ -39,16 +39,34 @@ impl Cases {
         }
     }
 
-    /// Runs one for each family and transport.
+    /// Runs one for each family and transport, all at once.
     pub(crate) fn each(
         &mut self,
         name: impl Display,
-        check: impl Fn(Family, Transport) -> Result<()>,
+        check: impl Fn(Family, Transport) -> Result<()> + Sync,
     ) {
-        for family in Family::BOTH {
-            for transport in TRANSPORTS {
-                self.case(format!("{name}, {family:?} {transport:?}"), || check(family, transport));
-            }
+        let name = name.to_string();
+        let pairs = Family::BOTH.into_iter().flat_map(|f| TRANSPORTS.map(|t| (f, t)));
+        self.together(pairs, |(family, transport)| {
+            (format!("{name}, {family:?} {transport:?}"), check(*family, *transport))
+        });
+    }
+
+    /// Runs one for each subject, all at once: most of a case is waiting. `check` also names it.
+    pub(crate) fn together<T: Sync>(
+        &mut self,
+        subjects: impl IntoIterator<Item = T>,
+        check: impl Fn(&T) -> (String, Result<()>) + Sync,
+    ) {
+        let (subjects, check): (Vec<T>, _) = (subjects.into_iter().collect(), &check);
+        let results: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                subjects.iter().map(|subject| scope.spawn(move || check(subject))).collect();
+            threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
+        });
+        for result in results {
+            let (name, result) = result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            self.case(name, || result);
         }
     }
 

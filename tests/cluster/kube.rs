@@ -1,29 +1,19 @@
 //! A cluster whose controllers follow an API server on the underlay.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    net::TcpListener,
-    path::PathBuf,
-};
+use std::{fs, net::TcpListener, path::PathBuf};
 
-use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use sluice::cli::service::rows;
 use testbed::{
     Cluster, Node, Sluice, Source, Topology,
-    address::{self, Family, SERVER_PORT},
+    address::{self, Family},
     apiserver::{ApiServer, kubeconfig},
 };
 
-use crate::world::{name, node_port, service, slice, vip};
+use crate::world::{name, service, slice};
 
 /// The first token of the controllers.
 const TOKEN: &str = "one";
 const PORT: u16 = 6443;
-
-/// What the maps say: backends by protocol and frontend.
-pub(crate) type Table = BTreeMap<(String, String), BTreeSet<String>>;
 
 /// The fields end in their order: controllers before the namespaces they live in.
 pub(crate) struct Kube {
@@ -107,56 +97,4 @@ impl Kube {
         let draft = self.token.with_extension("draft");
         fs::write(&draft, token).and_then(|()| fs::rename(&draft, &self.token)).unwrap();
     }
-
-    /// Whether every node's maps hold exactly these Services, by number and pods.
-    pub(crate) fn holds(&self, services: &[(u8, &[usize])]) -> Result<()> {
-        let expected = self.expected(services)?;
-        for node in self.cluster.nodes() {
-            let found = table(node)?;
-            let differ = |key: &&(String, String)| expected.get(*key) != found.get(*key);
-            let keys: BTreeSet<_> = expected.keys().chain(found.keys()).collect();
-            let keys: Vec<_> = keys.into_iter().filter(differ).collect();
-            ensure!(
-                keys.is_empty(),
-                "{} differs at {} of {}: {:?}",
-                node.name(),
-                keys.len(),
-                expected.len(),
-                keys.first().map(|key| (key, found.get(*key), expected.get(*key)))
-            );
-        }
-        Ok(())
-    }
-
-    fn expected(&self, services: &[(u8, &[usize])]) -> Result<Table> {
-        let mut table = Table::new();
-        for (number, pods) in services {
-            for family in Family::BOTH {
-                let pods = pods.iter().map(|pod| {
-                    let address = self.cluster.pod(*pod)?.address();
-                    Ok(address.port(family, SERVER_PORT).to_string())
-                });
-                let pods = pods.collect::<Result<BTreeSet<_>>>()?;
-                let any = match family {
-                    Family::V4 => format!("0.0.0.0:{}", node_port(*number)),
-                    Family::V6 => format!("[::]:{}", node_port(*number)),
-                };
-                for protocol in ["TCP", "UDP"] {
-                    for at in [vip(*number, family).to_string(), any.clone()] {
-                        table.insert((protocol.to_owned(), at), pods.clone());
-                    }
-                }
-            }
-        }
-        Ok(table)
-    }
-}
-
-/// What a node's maps hold, by way of the command line's own view.
-fn table(node: &Node) -> Result<Table> {
-    let rows = rows(node.bpf_root()).with_context(|| format!("reading {}", node.name()))?;
-    let entry = |row: sluice::cli::service::Row| {
-        ((row.protocol, row.frontend), row.backends.into_iter().collect())
-    };
-    Ok(rows.into_iter().map(entry).collect())
 }

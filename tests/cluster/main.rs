@@ -9,6 +9,7 @@ mod kubernetes;
 mod paths;
 mod pods;
 mod policies;
+mod state;
 mod streams;
 mod survive;
 mod tuples;

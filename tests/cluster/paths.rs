@@ -96,8 +96,8 @@ impl Paths<'_> {
         name: &str,
         from: &Place,
         who: &str,
-        target: impl Fn(Family) -> SocketAddr,
-        seen: impl Fn(Family) -> Seen,
+        target: impl Fn(Family) -> SocketAddr + Sync,
+        seen: impl Fn(Family) -> Seen + Sync,
     ) {
         self.cases.each(format!("{name} of {who}, by {}", from.name()), |family, transport| {
             let reply = answered(Ask::new(transport, target(family)), from, who)?;

@@ -3,6 +3,7 @@
 
 mod maps;
 mod sandbox;
+mod sockets;
 
 use std::{collections::BTreeSet, os::fd::AsFd, time::Duration};
 

@@ -5,19 +5,17 @@ use sluice_common::{
         EGRESS, Flow, FlowKey,
         flags::{IDENTITY, MASQUERADE, PENDING, TURNING},
     },
-    iface::flags::UPPER,
     net::{Addr, Port},
     reason::Reason,
 };
 
 use super::{
-    claim::{Claim, claim, random_port},
+    claim::{Claim, claim, end, random_port},
     find, put, remove,
 };
 use crate::{
     clock,
     family::{Family, Ip},
-    lb::select,
 };
 
 /// Other client ports tried before a new flow is dropped.
@@ -28,18 +26,19 @@ const FIRST_PORT: u16 = 1024;
 /// Enters the flow of a packet seen as `key` at ingress.
 ///
 /// `flow` says where it goes; its flags may ask for MASQUERADE, or say IDENTITY for direct
-/// traffic. On success it is the entry's rewrite.
+/// traffic. `upper` says that it begins above the device that the packet entered by, which
+/// therefore has no programs. On success it is the entry's rewrite.
 #[inline(never)]
 pub fn create<const N: usize>(
     key: &FlowKey<N>,
     flow: &mut Flow<N>,
-    ifindex: u32,
+    upper: bool,
 ) -> Result<(), Reason>
 where
     Ip<N>: Family<N>,
 {
     let masquerade = match flow.flags & (IDENTITY | MASQUERADE) {
-        0 if select::iface_flags(ifindex) & UPPER != 0 => MASQUERADE | TURNING,
+        0 if upper => MASQUERADE | TURNING,
         flags => flags & MASQUERADE,
     };
     flow.flags &= IDENTITY;
@@ -75,12 +74,15 @@ where
     Ip<N>: Family<N>,
 {
     for _ in 0..=PORT_TRIES {
-        if claim(answers, answer) == Claim::Held {
-            return Ok(());
+        match claim(answers, answer) {
+            Claim::Held => return Ok(()),
+            Claim::Finished => end(answers),
+            Claim::Taken => {
+                // Another client port is a rewrite, even for direct traffic.
+                answer.flags &= !IDENTITY;
+                answers.dst_port = random_port(FIRST_PORT, u16::MAX);
+            }
         }
-        // Another client port is a rewrite, even for direct traffic.
-        answer.flags &= !IDENTITY;
-        answers.dst_port = random_port(FIRST_PORT, u16::MAX);
     }
     Err(Reason::ClientPorts)
 }

@@ -2,6 +2,8 @@
 
 mod datagram;
 mod lab;
+mod loaded;
+mod prefix;
 mod service;
 
 pub use datagram::{ACK, Datagram, FIN, IcmpError, RST, SYN, tcp, udp};
