@@ -1,13 +1,11 @@
 //! Endpoints that come, move and go while traffic flows.
 
-use std::time::Duration;
-
 use anyhow::{Result, anyhow, ensure};
 use testbed::address::Family;
 use testbed::wire::{Ask, Transport};
 use testbed::{Cluster, Held, Place, Topology};
 
-use crate::cases::{Cases, answered, refused, within};
+use crate::cases::{Cases, SLOW, answered, refused, within};
 use crate::state::holds;
 use crate::world::{World, name, on_node, vip};
 
@@ -16,8 +14,6 @@ type Target = fn(Family) -> std::net::SocketAddr;
 
 /// Where the datapath differs: a bridge, and routed devices; the others differ below it.
 const TOPOLOGIES: [Topology; 2] = [Topology::Bridge, Topology::Routed];
-/// How long a change may take on a loaded machine.
-const SLOW: Duration = Duration::from_secs(10);
 
 #[test]
 fn traffic_follows_endpoints() {
@@ -48,6 +44,7 @@ fn traffic_follows_endpoints() {
         world.manifests.delete(&name(1)).unwrap();
         within(SLOW, || holds(&world.cluster, &[])).unwrap();
         cases.case("deleted", || deleted(&world));
+        udp_moves(&world, &mut cases);
         cases.finish();
     }
 }
@@ -93,28 +90,21 @@ fn deleted(world: &World) -> Result<()> {
 
 /// A73, A74: a UDP socket that keeps sending, from one port, goes where the endpoints are, with the
 /// very next datagram. It begins to send before there is any.
-#[test]
-fn udp_moves() {
-    for topology in TOPOLOGIES {
-        let mut world = World::bare(topology);
-        world.serve(1, &[]);
-        world.start();
-        let mut cases = Cases::new(format!("A73, {topology:?}"));
-        let held = senders(&world.cluster).unwrap();
-        let steps: [(&[usize], &str); 6] =
-            [(&[], ""), (&[1], "pod1"), (&[3], "pod3"), (&[], ""), (&[4], "pod4"), (&[1], "pod1")];
-        for (pods, who) in steps {
-            moved(&world, pods).unwrap();
-            cases.together(&held, |(name, held)| {
-                let check = match held.echo() {
-                    Ok(reply) if reply.who == who => Ok(()),
-                    Err(_lost) if who.is_empty() => Ok(()),
-                    other => Err(anyhow!("{other:?}")),
-                };
-                (format!("{name} with {pods:?}"), check)
-            });
-        }
-        cases.finish();
+fn udp_moves(world: &World, cases: &mut Cases) {
+    world.serve(1, &[]);
+    let held = senders(&world.cluster).unwrap();
+    let steps: [(&[usize], &str); 6] =
+        [(&[], ""), (&[1], "pod1"), (&[3], "pod3"), (&[], ""), (&[4], "pod4"), (&[1], "pod1")];
+    for (pods, who) in steps {
+        moved(world, pods).unwrap();
+        cases.together(&held, |(name, held)| {
+            let check = match held.echo() {
+                Ok(reply) if reply.who == who => Ok(()),
+                Err(_lost) if who.is_empty() => Ok(()),
+                other => Err(anyhow!("{other:?}")),
+            };
+            (format!("A73 {name} with {pods:?}"), check)
+        });
     }
 }
 

@@ -43,6 +43,7 @@ fn a_new_pod_has_its_services() {
         let pod = world.cluster.pod(2).unwrap();
         let ask = Ask::new(Transport::Tcp, vip(1, Family::V6));
         within(FIRST, || answered(ask, pod, "pod5").map(drop)).expect("a new pod as endpoint");
+        what_could_not_be_attached_is_tried_again(&world);
         cases.finish();
     }
 }
@@ -71,9 +72,7 @@ fn a_pod_that_starts_without_the_controller_has_its_services() {
 }
 
 /// Something in the place of its pin keeps an interface from being attached.
-#[test]
-fn what_could_not_be_attached_is_tried_again() {
-    let world = served(Topology::Routed);
+fn what_could_not_be_attached_is_tried_again(world: &World) {
     let node = world.cluster.node(1).unwrap();
     let (pins, index) = (Pins::new(node.bpf_root()), 2_000);
     let obstacle = pins.tc_link(index, Direction::Ingress);

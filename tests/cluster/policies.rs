@@ -6,7 +6,7 @@ use testbed::wire::{Ask, Transport};
 use testbed::{Place, Service, Slice, Topology};
 
 use crate::cases::{Cases, answered, dropped, refused};
-use crate::world::{PORT, World, is_nodes, name, node_port, on_node, ruled, vip};
+use crate::world::{PORT, World, is_nodes, name, node_port, on_node, vip};
 
 /// `externalTrafficPolicy: Local`, its endpoint on node 2.
 const EXTERNAL: u8 = 11;

@@ -9,6 +9,8 @@ use testbed::{
 };
 
 use crate::{
+    cases::{SLOW, within},
+    state::holds,
     streams::Streams,
     world::{World, on_node, vip},
 };
@@ -18,24 +20,20 @@ const CONNECTIONS: u32 = 1_000;
 
 #[test]
 fn open_connections_survive_their_endpoints_leaving() {
+    let mut world = World::bare(Topology::Bridge);
+    world.serve(1, &[1, 3]);
+    world.start();
+    let cluster = &world.cluster;
     for family in Family::BOTH {
-        let mut world = World::bare(Topology::Bridge);
-        world.serve(1, &[1, 3]);
-        world.start();
-        let cluster = &world.cluster;
+        world.endpoints(1, &[1, 3]).unwrap();
+        within(SLOW, || holds(cluster, &[(1, &[1, 3])])).unwrap();
         let held = [
             cluster.pod(2).unwrap().hold(vip(1, family), CONNECTIONS).unwrap(),
             cluster.node(1).unwrap().hold(vip(1, family), CONNECTIONS / 10).unwrap(),
             cluster.client().hold(on_node(1, 1, family), CONNECTIONS / 10).unwrap(),
         ];
         world.endpoints(1, &[4]).unwrap();
-        let client = cluster.client();
-        crate::cases::soon(|| {
-            let reply = client.tcp(on_node(1, 1, family))?;
-            ensure!(reply.who == "pod4", "{reply:?}");
-            Ok(())
-        })
-        .unwrap();
+        within(SLOW, || holds(cluster, &[(1, &[4])])).unwrap();
         for held in &held {
             let answers = held.echo_all().unwrap();
             let lost: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
