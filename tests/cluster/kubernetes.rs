@@ -15,8 +15,9 @@ use crate::{
     world::{on_node, vip},
 };
 
-/// How long a controller may take to find its API server again: its longest wait is 8 s.
-const BACK: Duration = Duration::from_secs(30);
+/// How long a controller may take to find its API server again, or to start, on a loaded machine: its
+/// longest wait is 8 s, and the kernel verifies its programs for some seconds of CPU time.
+const BACK: Duration = Duration::from_secs(90);
 
 /// How an outage goes.
 #[derive(Clone, Copy, Debug)]
