@@ -17,7 +17,7 @@ use crate::{
 
 /// How long a controller may take to find its API server again, or to start, on a loaded machine: its
 /// longest wait is 8 s, and the kernel verifies its programs for some seconds of CPU time.
-const BACK: Duration = Duration::from_secs(90);
+const BACK: Duration = Duration::from_secs(120);
 
 /// How an outage goes.
 #[derive(Clone, Copy, Debug)]
