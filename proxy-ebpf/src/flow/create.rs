@@ -25,22 +25,14 @@ const FIRST_PORT: u16 = 1024;
 
 /// Enters the flow of a packet seen as `key` at ingress.
 ///
-/// `flow` says where it goes; its flags may ask for MASQUERADE, or say IDENTITY for direct
-/// traffic. `upper` says that it begins above the device that the packet entered by, which
-/// therefore has no programs. On success it is the entry's rewrite.
+/// `flow` says where it goes; its flags may ask for MASQUERADE, with or without TURNING, or say
+/// IDENTITY for direct traffic. On success it is the entry's rewrite.
 #[inline(never)]
-pub fn create<const N: usize>(
-    key: &FlowKey<N>,
-    flow: &mut Flow<N>,
-    upper: bool,
-) -> Result<(), Reason>
+pub fn create<const N: usize>(key: &FlowKey<N>, flow: &mut Flow<N>) -> Result<(), Reason>
 where
     Ip<N>: Family<N>,
 {
-    let masquerade = match flow.flags & (IDENTITY | MASQUERADE) {
-        0 if upper => MASQUERADE | TURNING,
-        flags => flags & MASQUERADE,
-    };
+    let masquerade = flow.flags & (MASQUERADE | TURNING);
     flow.flags &= IDENTITY;
     flow.seen = clock::seconds();
     let mut answer = Flow { addr: key.dst, port: key.dst_port, client_port: key.src_port, ..*flow };

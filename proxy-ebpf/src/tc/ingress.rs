@@ -3,7 +3,7 @@
 use sluice_common::{
     flow::{
         EGRESS, Flow, FlowKey, INGRESS,
-        flags::{IDENTITY, MASQUERADE, OWN},
+        flags::{IDENTITY, MASQUERADE, OWN, TURNING},
     },
     frontend::{Frontend, flags::ENDPOINT},
     iface::addr_flags::NODE_PORTS,
@@ -178,7 +178,11 @@ where
         Ok(flow) => flow?,
         Err(reason) => return Some(reason),
     };
-    if let Err(reason) = create(&packet.key, &mut flow, device.is_upper) {
+    // It begins above the device that it entered by, which therefore has no programs.
+    if device.is_upper && flow.flags & MASQUERADE == 0 {
+        flow.flags |= MASQUERADE | TURNING;
+    }
+    if let Err(reason) = create(&packet.key, &mut flow) {
         return Some(reason);
     }
     if flow.flags & IDENTITY != 0 {
