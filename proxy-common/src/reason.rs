@@ -99,6 +99,8 @@ reasons! {
         "A slot names a backend that is not there; the controller's audit repairs this.",
     FlowTable "flow-table" Drop
         "The flow table refused a new entry.",
+    SctpFragment "sctp-fragment" Drop
+        "A fragmented SCTP packet needs another port, and its CRC cannot be updated.",
     Rewrite "rewrite" Drop
         "The kernel refused to change the packet.",
 }

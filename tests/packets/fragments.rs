@@ -15,7 +15,7 @@ use super::FAMILIES;
 const FIRST: usize = 64;
 
 /// The fragments of a datagram: frames.
-fn split(packet: &Datagram, id: u8) -> Vec<Vec<u8>> {
+pub(super) fn split(packet: &Datagram, id: u8) -> Vec<Vec<u8>> {
     let whole = packet.bytes();
     let header = if packet.src.is_ipv4() { 34 } else { 54 };
     let (ip, payload) = whole.split_at(header);
@@ -43,7 +43,7 @@ fn fragment_v4(ip: &[u8], part: &[u8], offset: usize, more: bool, id: u8) -> Vec
 
 fn fragment_v6(ip: &[u8], part: &[u8], offset: usize, more: bool, id: u8) -> Vec<u8> {
     let field = (offset as u16 | u16::from(more)).to_be_bytes();
-    let extension = [proto::UDP, 0, field[0], field[1], 0, 0, 0, id];
+    let extension = [ip[20], 0, field[0], field[1], 0, 0, 0, id];
     let mut frame = [ip, &extension, part].concat();
     let length = (extension.len() + part.len()) as u16;
     frame[18..20].copy_from_slice(&length.to_be_bytes());

@@ -1,12 +1,14 @@
 //! A packet, parsed: who talks to whom, and where its headers stand.
 
 pub mod checksum;
+pub mod crc32c;
 pub mod cursor;
 pub mod fragment;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
 pub mod rewrite;
+pub mod sctp;
 
 use sluice_common::{
     flow::FlowKey,

@@ -1,9 +1,11 @@
 //! A packet's life through the real programs, by `BPF_PROG_TEST_RUN`: no interface, no namespace.
 
+mod chunks;
 mod datagram;
 mod lab;
 mod service;
 
-pub use datagram::{ACK, Datagram, FIN, IcmpError, RST, SYN, tcp, udp};
+pub use chunks::crc32c;
+pub use datagram::{ACK, Datagram, FIN, IcmpError, RST, SYN, sctp, tcp, udp};
 pub use lab::{DROP, Hook, Lab, NEXT, REDIRECT, Seen};
 pub use service::Service;
