@@ -8,7 +8,7 @@ use sluice_common::{
 };
 
 use crate::{
-    maps::{self, Backends, Flows, Fragments, Frontends, NodeAddrs, Slots, Sockets},
+    maps::{self, Backends, Earlies, Flows, Fragments, Frontends, NodeAddrs, Slots, Sockets},
     packet::{Packet, cursor::Skb, ipv4, ipv6},
 };
 
@@ -30,6 +30,7 @@ pub trait Family<const N: usize> {
     fn flows() -> &'static Flows<N>;
     fn node_addrs() -> &'static NodeAddrs<N>;
     fn fragments() -> &'static Fragments<N>;
+    fn early() -> &'static Earlies<N>;
     fn sockets() -> &'static Sockets<N>;
     fn detector(settings: &Settings) -> (u8, &Prefix<N>);
     fn masquerade(iface: &Iface) -> &Addr<N>;
@@ -68,6 +69,10 @@ impl Family<V4> for Ip<V4> {
     #[inline(always)]
     fn fragments() -> &'static Fragments<V4> {
         &maps::FRAGMENTS_V4
+    }
+    #[inline(always)]
+    fn early() -> &'static Earlies<V4> {
+        &maps::EARLY_V4
     }
     #[inline(always)]
     fn sockets() -> &'static Sockets<V4> {
@@ -119,6 +124,10 @@ impl Family<V6> for Ip<V6> {
     #[inline(always)]
     fn fragments() -> &'static Fragments<V6> {
         &maps::FRAGMENTS_V6
+    }
+    #[inline(always)]
+    fn early() -> &'static Earlies<V6> {
+        &maps::EARLY_V6
     }
     #[inline(always)]
     fn sockets() -> &'static Sockets<V6> {

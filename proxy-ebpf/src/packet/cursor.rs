@@ -9,7 +9,8 @@ use core::mem::MaybeUninit;
 use aya_ebpf::{
     bindings::__sk_buff,
     helpers::generated::{
-        bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_skb_load_bytes, bpf_skb_store_bytes,
+        bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_skb_change_tail, bpf_skb_load_bytes,
+        bpf_skb_store_bytes,
     },
 };
 
@@ -49,6 +50,28 @@ impl Skb {
     pub fn protocol(&self) -> u16 {
         // SAFETY: as above.
         u16::from_be(unsafe { (*self.raw).protocol as u16 })
+    }
+
+    /// A number that stays with the packet while it is in this network namespace.
+    #[inline(always)]
+    pub fn tc_index(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.raw).tc_index }
+    }
+
+    /// Sets that number, of which 16 bits are kept.
+    #[inline(always)]
+    pub fn set_tc_index(&self, index: u32) {
+        // SAFETY: as above.
+        unsafe { (*self.raw).tc_index = index };
+    }
+
+    /// Cuts or grows the packet to `length` bytes.
+    #[inline(always)]
+    pub fn resize(&self, length: usize) -> Option<()> {
+        // SAFETY: the helper checks the length.
+        let code = unsafe { bpf_skb_change_tail(self.raw, length as u32, 0) };
+        (code == 0).then_some(())
     }
 
     /// Copies a `T`, a plain structure of bytes, out of the packet.

@@ -3,6 +3,7 @@
 pub mod checksum;
 pub mod crc32c;
 pub mod cursor;
+pub mod early;
 pub mod fragment;
 pub mod icmp;
 pub mod ipv4;
@@ -72,6 +73,8 @@ pub struct Packet<const N: usize> {
     pub l3: u16,
     /// Offset of the transport header.
     pub l4: u16,
+    /// A later fragment's offset in its datagram, as the header has it, without the flags.
+    pub fragment_offset: u16,
     /// Bytes from `l4` to the packet's end.
     pub payload: u32,
     /// Identification of a fragmented datagram, as it stands in the packet.
@@ -129,6 +132,7 @@ where
             fragment: Fragment::Whole,
             l3: l3 as u16,
             l4: 0,
+            fragment_offset: 0,
             payload: 0,
             fragment_id: [0; 4],
         }

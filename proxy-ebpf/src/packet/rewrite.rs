@@ -6,7 +6,7 @@ use sluice_common::{
     reason::Reason,
 };
 
-use super::{Packet, checksum, cursor::Skb, sctp};
+use super::{Fragment, Packet, checksum, cursor::Skb, early, sctp};
 use crate::family::{Family, Ip};
 
 /// The end of the packet that gets a new address.
@@ -23,8 +23,28 @@ const HEADER_CHECKSUM: usize = 10;
 
 /// Gives `end` the address and port that `flow` says, and the other end the client's port. On an
 /// error the packet may be half changed.
-#[inline(never)]
+#[inline(always)]
 pub fn rewrite<const N: usize>(
+    skb: &Skb,
+    packet: &Packet<N>,
+    end: End,
+    flow: &Flow<N>,
+) -> Result<(), Reason>
+where
+    Ip<N>: Family<N>,
+{
+    if packet.fragment == Fragment::First {
+        if let Some(slot) = early::slot(skb) {
+            return early::follow(skb, packet, end, flow, slot);
+        }
+        early::release(skb, packet);
+    }
+    with_ports(skb, packet, end, flow)
+}
+
+/// Rewrites a packet that carries the ports.
+#[inline(never)]
+fn with_ports<const N: usize>(
     skb: &Skb,
     packet: &Packet<N>,
     end: End,
