@@ -3,6 +3,7 @@
 mod fragments;
 mod icmp;
 mod life;
+mod reorder;
 mod sctp;
 mod tuples;
 mod verdicts;

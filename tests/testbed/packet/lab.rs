@@ -32,7 +32,7 @@ pub enum Hook {
 }
 
 impl Hook {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Ingress => "ingress",
             Self::Egress => "egress",
@@ -60,7 +60,7 @@ pub const REDIRECT: i32 = 7;
 
 /// Loaded programs, with nothing but a node's settings in the maps.
 pub struct Lab {
-    bpf: Ebpf,
+    pub(super) bpf: Ebpf,
     /// Settings as written.
     pub settings: Settings,
     pub(super) next_slot: u32,
@@ -202,6 +202,11 @@ impl Lab {
         program(&mut self.bpf, hook.name()).test_run(options).expect("a test run").duration
     }
 
+    /// How often a program gave this reason.
+    pub fn counted(&mut self, reason: Reason) -> u64 {
+        self.counters()[reason as usize]
+    }
+
     fn counters(&mut self) -> Vec<u64> {
         let map = self.bpf.map("REASONS").expect("REASONS");
         let counters: PerCpuArray<&MapData, u64> = PerCpuArray::try_from(map).expect("REASONS");
@@ -224,7 +229,7 @@ impl Default for Lab {
     }
 }
 
-fn program<'a>(bpf: &'a mut Ebpf, name: &str) -> &'a mut SchedClassifier {
+pub(super) fn program<'a>(bpf: &'a mut Ebpf, name: &str) -> &'a mut SchedClassifier {
     bpf.program_mut(name).expect(name).try_into().expect(name)
 }
 

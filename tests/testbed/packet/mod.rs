@@ -1,10 +1,12 @@
 //! A packet's life through the real programs, by `BPF_PROG_TEST_RUN`: no interface, no namespace.
 
+mod cable;
 mod chunks;
 mod datagram;
 mod lab;
 mod service;
 
+pub use cable::Cable;
 pub use chunks::crc32c;
 pub use datagram::{ACK, Datagram, FIN, IcmpError, RST, SYN, sctp, tcp, udp};
 pub use lab::{DROP, Hook, Lab, NEXT, REDIRECT, Seen};
