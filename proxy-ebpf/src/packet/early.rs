@@ -4,7 +4,7 @@
 //! stays in EARLY. When its first is about to be rewritten, the first is sent in again once for
 //! each copy (`bpf_clone_redirect`), finds the same flow entry, and becomes the fragment that the
 //! copy is of. Nothing waits and nothing runs in circles: an early fragment costs one copy, whether
-//! its first ever comes or not (docs/decisions/0002-out-of-order-fragments.md).
+//! its first ever comes or not (docs/decisions/0003-out-of-order-fragments.md).
 
 use core::hint::black_box;
 
