@@ -13,6 +13,7 @@ use aya::{
 use sluice::dataplane::aya::load::OBJECT;
 use sluice_common::{
     flow::{Flow, FlowKey, flags::ESTABLISHED},
+    fragment::{FragmentKey, FragmentPorts},
     iface::{Iface, addr_flags},
     net::{Addr, Prefix, V4, V6},
     reason::Reason,
@@ -149,6 +150,16 @@ impl Lab {
     /// Runs a frame through a program.
     pub fn run(&mut self, hook: Hook, frame: &[u8]) -> Seen {
         let before = self.counters();
+        let seen = self.pass(hook, frame);
+        let reasons = std::iter::zip(Reason::ALL, std::iter::zip(before, self.counters()))
+            .filter(|(_, (before, after))| after > before)
+            .map(|(reason, _)| *reason)
+            .collect();
+        Seen { reasons, ..seen }
+    }
+
+    /// The same without the reasons, which take longer to read than the rest.
+    pub fn pass(&mut self, hook: Hook, frame: &[u8]) -> Seen {
         let mut out = vec![0; frame.len() + 256];
         let options = TestRunOptions {
             data_in: Some(frame),
@@ -158,11 +169,7 @@ impl Lab {
         let result = program(&mut self.bpf, hook.name()).test_run(options).expect("a test run");
         let length = result.data_size_out as usize;
         out.truncate(length);
-        let reasons = std::iter::zip(Reason::ALL, std::iter::zip(before, self.counters()))
-            .filter(|(_, (before, after))| after > before)
-            .map(|(reason, _)| *reason)
-            .collect();
-        Seen { action: result.return_value as i32, reasons, frame: out }
+        Seen { action: result.return_value as i32, reasons: vec![], frame: out }
     }
 
     /// Puts an entry into the flow table.
@@ -179,6 +186,22 @@ impl Lab {
     pub fn age(&mut self) {
         self.age_family::<V4>("FLOWS_V4");
         self.age_family::<V6>("FLOWS_V6");
+    }
+
+    /// Lets the programs forget every flow and fragment.
+    pub fn forget(&mut self) {
+        self.clear::<FlowKey<V4>, Flow<V4>>("FLOWS_V4");
+        self.clear::<FlowKey<V6>, Flow<V6>>("FLOWS_V6");
+        self.clear::<FragmentKey<V4>, FragmentPorts>("FRAGMENTS_V4");
+        self.clear::<FragmentKey<V6>, FragmentPorts>("FRAGMENTS_V6");
+    }
+
+    fn clear<K: Pod, V: Pod>(&mut self, name: &str) {
+        let mut map = self.hash::<K, V>(name);
+        let keys: Vec<K> = map.keys().map(|key| key.expect(name)).collect();
+        for key in keys {
+            map.remove(&key).expect(name);
+        }
     }
 
     fn age_family<const N: usize>(&mut self, name: &str)

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use crate::cargo;
 
 /// The order of the privileged rungs, cheapest first; others come after these, by name.
-const ORDER: [&str; 6] = ["source", "testbed", "node", "packets", "verifier", "cluster"];
+const ORDER: [&str; 7] = ["source", "testbed", "node", "packets", "fuzz", "verifier", "cluster"];
 
 /// One rung.
 #[derive(Clone, Debug, PartialEq, Eq)]
