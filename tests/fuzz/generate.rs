@@ -62,10 +62,10 @@ fn ends(random: &mut Random, f: Addresses) -> (SocketAddr, SocketAddr) {
 /// What follows on a packet that went on as `frame` behind `hook`. `None`: nothing sensible.
 pub(crate) fn next(random: &mut Random, hook: Hook, frame: &[u8]) -> Option<Step> {
     let other = if hook == Hook::Ingress { Hook::Egress } else { Hook::Ingress };
-    match random.below(4) {
-        0 => Some((other, frame.to_vec())),
-        1 => Some((other, reversed(frame)?)),
-        2 => Some((other, error(random, frame)?)),
+    match random.below(5) {
+        0 | 1 => Some((other, frame.to_vec())),
+        2 => Some((other, reversed(frame)?)),
+        3 => Some((other, error(random, frame)?)),
         _ => Some((hook, frame.to_vec())),
     }
 }

@@ -22,6 +22,7 @@ use generate::Step;
 use nix::sched::{CloneFlags, unshare};
 use random::Random;
 use reference::Reference;
+use sluice_common::reason::Reason;
 use testbed::packet::{Hook, Lab};
 
 /// Packets of a run that is told no number: CI's.
@@ -31,8 +32,30 @@ const SEED: u64 = 1;
 /// Packets of one life.
 const STEPS: usize = 8;
 
+/// What the packets must have met, lest the generator come to miss it.
+const MET: &[Reason] = &[
+    Reason::NewFlow,
+    Reason::Forward,
+    Reason::Reply,
+    Reason::Masquerade,
+    Reason::MasqueradeReply,
+    Reason::Rechosen,
+    Reason::Claim,
+    Reason::Direct,
+    Reason::IcmpError,
+    Reason::IcmpRedirect,
+    Reason::Fragment,
+    Reason::EarlyFragment,
+    Reason::SctpFragment,
+    Reason::NoEndpoints,
+    Reason::NoLocalEndpoint,
+];
+
 /// What a life did: for the message and the file when it fails.
 type Trail = Vec<Step>;
+
+/// A packet that went on, as it came and as it went.
+type Passed = (Step, Vec<u8>);
 
 /// Runs a test where released fragments go nowhere: a new namespace's loopback is down.
 fn isolated(test: impl FnOnce(&mut Lab) + Send) {
@@ -55,7 +78,7 @@ fn step(lab: &mut Lab, reference: &mut Reference, (hook, frame): &Step) -> Optio
 fn live(lab: &mut Lab, seed: u64, trail: &mut Trail) {
     let mut random = Random::new(seed);
     let mut reference = Reference::default();
-    let mut known: Vec<Step> = vec![];
+    let mut known: Vec<Passed> = vec![];
     let mut waiting = VecDeque::new();
     while trail.len() < STEPS {
         let mut next = waiting.pop_front().unwrap_or_else(|| choose(&mut random, &known));
@@ -63,12 +86,12 @@ fn live(lab: &mut Lab, seed: u64, trail: &mut Trail) {
             waiting.extend(generate::fragments(&mut random, &next).unwrap_or_default());
             next = waiting.pop_front().unwrap_or(next);
         }
-        if random.once_in(2) {
+        if random.once_in(3) {
             mutate::mutate(&mut random, &mut next.1);
         }
         trail.push(next.clone());
         if let Some(frame) = step(lab, &mut reference, &next) {
-            known.push((next.0, frame));
+            known.push((next, frame));
         }
         if reference.lost_track {
             return;
@@ -77,17 +100,17 @@ fn live(lab: &mut Lab, seed: u64, trail: &mut Trail) {
 }
 
 /// A packet that follows on one of the life, or begins something.
-fn choose(random: &mut Random, known: &[Step]) -> Step {
+fn choose(random: &mut Random, known: &[Passed]) -> Step {
     if known.is_empty() || random.once_in(4) {
         return generate::beginning(random);
     }
     // The latest most often.
     let back = random.below(known.len().min(3));
-    let (hook, frame) = &known[known.len() - 1 - back];
-    if random.once_in(5) {
-        return (*hook, generate::flagged(random, frame));
+    let ((hook, before), after) = &known[known.len() - 1 - back];
+    if random.once_in(3) {
+        return (*hook, generate::flagged(random, before));
     }
-    generate::next(random, *hook, frame).unwrap_or_else(|| generate::beginning(random))
+    generate::next(random, *hook, after).unwrap_or_else(|| generate::beginning(random))
 }
 
 /// Runs a life; when it fails, says which it was, and keeps it.
@@ -163,6 +186,11 @@ fn random_lives() {
             survive(lab, &format!("seed-{seed}"), |lab, trail| live(lab, seed, trail));
         }
         let seconds = began.elapsed().as_secs_f64();
-        println!("{} packets in {seconds:.1} s, seeds {seed} to {}", lives * 8, seed + lives - 1);
+        println!("{lives} lives in {seconds:.1} s, seeds {seed} to {}", seed + lives - 1);
+        for reason in MET {
+            let count = lab.counted(*reason);
+            println!("{count:>10} {}", reason.label());
+            assert!(count > 0 || lives < 1000, "no packet met {reason:?}");
+        }
     });
 }
