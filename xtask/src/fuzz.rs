@@ -33,5 +33,5 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 /// Far enough from yesterday's that no night repeats the one before.
 fn todays_seed() -> Result<u64> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("reading the clock")?;
-    Ok(now.as_secs() / SECONDS_OF_A_DAY << 32)
+    Ok((now.as_secs() / SECONDS_OF_A_DAY) << 32)
 }

@@ -3,7 +3,10 @@
 //! All bytes but addresses, ports and checksums must be the same. A checksum must be as right, or as
 //! wrong, as it was: the sum over all that it covers, itself included, does not change.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    slice::from_ref,
+};
 
 use sluice_common::net::proto;
 use testbed::packet::{Hook, IcmpError, crc32c};
@@ -97,7 +100,7 @@ pub(super) fn rewritten(hook: Hook, before: &[u8], packet: &Packet, entry: Entry
     assert_eq!(after.len(), before.len(), "the frame's length");
     it.put_address(address_at(packet, hook == Hook::Egress), entry.end.ip());
     if !packet.v6 {
-        it.covered(packet.l3 + 10, &[packet.l3..packet.l4], "IPv4");
+        it.covered(packet.l3 + 10, from_ref(&(packet.l3..packet.l4)), "IPv4");
     }
     if packet.part != Part::Later {
         it.put_ports(packet.l4, entry.ports(hook));
@@ -149,9 +152,9 @@ pub(super) fn rewritten_error(
         it.transport(quote, &[addresses(quote), quote.l4..quote.l4 + 4, at..at + 2]);
     }
     if !outer.v6 {
-        it.covered(outer.l3 + 10, &[outer.l3..outer.l4], "IPv4");
-        it.covered(quote.l3 + 10, &[quote.l3..quote.l4], "quoted IPv4");
-        it.covered(outer.l4 + 2, &[outer.l4..before.len()], "ICMP");
+        it.covered(outer.l3 + 10, from_ref(&(outer.l3..outer.l4)), "IPv4");
+        it.covered(quote.l3 + 10, from_ref(&(quote.l3..quote.l4)), "quoted IPv4");
+        it.covered(outer.l4 + 2, from_ref(&(outer.l4..before.len())), "ICMP");
     } else {
         it.covered(outer.l4 + 2, &[addresses(outer), outer.l4..before.len()], "ICMPv6");
     }
