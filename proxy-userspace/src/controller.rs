@@ -1,8 +1,17 @@
 //! The loop: what sources and the node report goes through the model into the maps.
 
+mod arrivals;
+mod audit;
+mod flows;
 mod settings;
+mod sockets;
+mod upkeep;
 
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use tokio::{
@@ -12,10 +21,10 @@ use tokio::{
 };
 
 use crate::{
-    config::{Config, Source},
+    config::Config,
     dataplane::{
         apply,
-        aya::{cgroup, interfaces::Interfaces, load, maps::KernelMaps, probe, read},
+        aya::{cgroup, interfaces::Interfaces, load, maps::KernelMaps, probe, read, stale},
     },
     model::{
         Model, ModelConfig,
@@ -23,8 +32,12 @@ use crate::{
         spec::{Event, NodeSpec},
     },
     node::{self, NodeState},
-    source,
+    report::Reports,
+    vitals::Vitals,
 };
+use audit::Auditor;
+use flows::FlowSweeper;
+use sockets::StaleSocketWatch;
 
 /// Events that a source may be ahead of the loop.
 const QUEUE: usize = 4096;
@@ -36,17 +49,22 @@ const TICK: Duration = Duration::from_secs(1);
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
 /// Runs the proxy until SIGTERM or SIGINT. The datapath stays in place.
-pub async fn run(config: Config) -> anyhow::Result<()> {
-    let mut controller = Controller::start(config.clone())?;
-    let (sender, mut events) = mpsc::channel(QUEUE);
-    let source = tokio::spawn(follow(config.clone(), sender));
+pub async fn run(config: Config, reports: Reports, vitals: Arc<Vitals>) -> anyhow::Result<()> {
+    let mut controller = Controller::start(config.clone(), reports, vitals)?;
+    let (sender, arrivals) = mpsc::channel(QUEUE);
+    let (stamped, mut events) = mpsc::channel(QUEUE);
+    let source = tokio::spawn(arrivals::follow(config.clone(), sender));
+    tokio::spawn(arrivals::stamp(arrivals, stamped, controller.reports.health()));
     let (node_config, configs) = watch::channel(controller.node_config());
     let mut nodes = node::watch(configs).await.context("following the node's interfaces")?;
     controller.follow_node(nodes.borrow_and_update().clone());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut audit_now = signal(SignalKind::user_defined1())?;
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut verifications = interval(upkeep::VERIFY);
+    verifications.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         let retry_at = controller.retry_at;
@@ -67,6 +85,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                 controller.follow_node(nodes.borrow_and_update().clone());
             }
             _ = ticks.tick() => controller.tick(),
+            _ = verifications.tick() => controller.verify(),
+            _ = audit_now.recv() => controller.auditor.look(),
+            found = controller.auditor.read() => controller.audit(&found),
             () = wait_until(retry_at) => controller.write(),
         }
     }
@@ -82,25 +103,17 @@ async fn wait_until(when: Option<Instant>) {
     }
 }
 
-/// Runs the source that the configuration names. Ends only when nobody listens any more.
-async fn follow(config: Config, events: mpsc::Sender<Event>) {
-    match config.source {
-        Source::Manifests(folder) => {
-            source::manifest::run(folder, &config.node_name, events).await;
-        }
-        Source::Kubernetes { kubeconfig, master } => {
-            let connection =
-                source::kube::Connection::new(kubeconfig.as_deref(), master.as_deref());
-            source::kube::run(&connection, &config.node_name, events).await;
-        }
-    }
-}
-
 struct Controller {
     config: Config,
+    reports: Reports,
     model: Model,
     maps: KernelMaps,
     interfaces: Interfaces,
+    sockets: StaleSocketWatch,
+    auditor: Auditor,
+    _flows: FlowSweeper,
+    vitals: Arc<Vitals>,
+    cgroup_root: PathBuf,
     features: probe::Features,
     netns_cookie: u64,
     node: NodeSpec,
@@ -115,11 +128,13 @@ struct Controller {
     node_state: NodeState,
     /// What of them could not be attached or written.
     interface_problems: Vec<Problem>,
+    /// What the last look at programs and pins found.
+    upkeep_problems: Vec<Problem>,
 }
 
 impl Controller {
     /// Loads programs onto maps, old or new, and takes up what the maps hold.
-    fn start(config: Config) -> anyhow::Result<Self> {
+    fn start(config: Config, reports: Reports, vitals: Arc<Vitals>) -> anyhow::Result<Self> {
         let features = probe::features()?;
         let programs = load::load(&settings::load_options(&config))?;
         let maps = KernelMaps::open(&programs.pins)?;
@@ -132,9 +147,15 @@ impl Controller {
             ModelConfig { node_name: config.node_name.clone(), limits: settings::limits(&config) };
         let mut controller = Self {
             netns_cookie: probe::netns_cookie()?,
+            sockets: StaleSocketWatch::start(&programs.pins, Arc::clone(&vitals)),
+            auditor: Auditor::start(&programs.pins)?,
+            _flows: FlowSweeper::start(&programs.pins, Arc::clone(&vitals))?,
+            vitals,
+            cgroup_root,
             model: Model::adopt(model_config, mirror),
             interfaces: Interfaces::new(programs, features)?,
             config,
+            reports,
             maps,
             features,
             node: NodeSpec::default(),
@@ -145,9 +166,10 @@ impl Controller {
             retry_after: RETRY.0,
             node_state: NodeState::default(),
             interface_problems: Vec::new(),
+            upkeep_problems: Vec::new(),
         };
         controller.write_settings();
-        cgroup::attach(controller.interfaces.programs(), &cgroup_root)?;
+        cgroup::attach(controller.interfaces.programs(), &controller.cgroup_root)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             node = controller.config.node_name,
@@ -162,9 +184,10 @@ impl Controller {
     }
 
     /// Takes what a source reports. Returns whether the Node object changed.
-    fn take(&mut self, events: impl Iterator<Item = Event>) -> bool {
+    fn take(&mut self, events: impl Iterator<Item = (Instant, Event)>) -> bool {
         let mut node_changed = false;
-        for event in events {
+        for (arrived, event) in events {
+            self.reports.arrived(&event, arrived);
             if let Event::Node(node) = &event
                 && self.node != *node
             {
@@ -183,7 +206,13 @@ impl Controller {
         let problems = self.interfaces.reconcile(&state);
         for problem in problems.iter().filter(|p| !self.interface_problems.contains(p)) {
             tracing::warn!("{problem}");
+            self.reports.problem(problem);
         }
+        self.reports.interfaces(
+            self.interfaces.attached().count(),
+            problems.len(),
+            settings::restricted_node_ports(&self.config, &state),
+        );
         self.interface_problems = problems;
         self.model.set_local_addresses(state.local_addresses());
         self.node_state = state;
@@ -193,6 +222,7 @@ impl Controller {
 
     fn tick(&mut self) {
         self.model.tick(self.started.elapsed());
+        self.reports.look(&self.model);
         if !self.interface_problems.is_empty() {
             // An interface that could not be attached is tried again, not only at the next change.
             self.follow_node(self.node_state.clone());
@@ -208,14 +238,19 @@ impl Controller {
         let (plan, problems) = self.model.plan();
         for problem in problems {
             tracing::warn!("{problem}");
+            self.reports.problem(&problem);
         }
         let began = Instant::now();
         let report = apply(&plan, &mut self.maps, &mut self.model);
+        self.reports.synced(&mut self.model, &report, began.elapsed());
         for failure in &report.failures {
             tracing::error!("{failure}");
         }
         if report.written > 0 {
             tracing::debug!(writes = report.written, took = ?began.elapsed(), "programmed");
+        }
+        if stale::concerns(&plan) {
+            self.sockets.look();
         }
         match report.is_complete() {
             true => self.retry_after = RETRY.0,
@@ -244,6 +279,7 @@ impl Controller {
     fn announce(&mut self) {
         if !self.ready && self.attached && self.model.is_listed() && self.model.is_settled() {
             self.ready = true;
+            self.reports.ready();
             tracing::info!(after = ?self.started.elapsed(), "datapath ready");
         }
     }

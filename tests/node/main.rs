@@ -1,8 +1,13 @@
 //! The programs on real interfaces of a network namespace of the test's own: load, pin, attach,
 //! restart, churn, clean-up.
 
+mod flows;
 mod maps;
+mod repair;
 mod sandbox;
+mod service;
+mod sockets;
+mod stale;
 
 use std::{collections::BTreeSet, os::fd::AsFd, time::Duration};
 

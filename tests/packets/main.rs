@@ -1,11 +1,14 @@
 //! What the tc programs do to single packets, in both families, with every checksum checked.
 
+mod affinity;
 mod fragments;
 mod icmp;
 mod life;
+mod ranges;
 mod reorder;
 mod sctp;
 mod tuples;
+mod unserved;
 mod verdicts;
 
 use testbed::packet::{Datagram, Hook, Lab, NEXT, Seen, Service, sctp, tcp, udp};

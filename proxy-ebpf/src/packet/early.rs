@@ -31,8 +31,8 @@ use crate::{
     maps::EARLY_COPY,
 };
 
-/// What `tc_index` says of a clone, above the copy's slot. The kernel leaves the field alone on the
-/// way from the clone to the program (`skb_scrub_packet` within one namespace).
+/// The note ([`Skb::note`]) that a clone carries to the program's next run, plus the copy's slot. The
+/// kernel leaves it alone on the way (`skb_scrub_packet` within one namespace).
 const CLONE: u32 = 0x5c00;
 
 /// Seconds that a copy waits: what IPv4's reassembly allows (net.ipv4.ipfrag_time).
@@ -79,23 +79,29 @@ where
     Ip<N>: Family<N>,
 {
     let flags = if first.key.direction == INGRESS { u64::from(BPF_F_INGRESS) } else { 0 };
-    let index = skb.tc_index();
+    let note = skb.noted();
     let mut key = EarlyKey { datagram: fragment::key(first), slot: 0 };
     while key.slot < EARLY_SLOTS && find(&key).is_some() {
-        skb.set_tc_index(CLONE | key.slot);
+        skb.note(CLONE | key.slot);
         // A clone that cannot be made is a fragment lost, as before.
         // SAFETY: the helper has no preconditions.
         let _ = unsafe { bpf_clone_redirect(skb.raw, skb.ifindex(), flags) };
         key.slot += 1;
     }
-    skb.set_tc_index(index);
+    skb.note(note);
+}
+
+/// Recognises a clone by its note, before another takes its place.
+#[inline(always)]
+pub fn recognise(skb: &Skb) {
+    let slot = skb.noted() ^ CLONE;
+    skb.set_clone_of(if slot < EARLY_SLOTS { slot + 1 } else { 0 });
 }
 
 /// The slot of the copy that a packet is to become; `None` for what is no clone.
 #[inline(always)]
 pub fn slot(skb: &Skb) -> Option<u32> {
-    let slot = skb.tc_index() ^ CLONE;
-    (slot < EARLY_SLOTS).then_some(slot)
+    skb.clone_of().checked_sub(1)
 }
 
 /// Turns a clone of the first fragment into the early one, rewritten as the first was.
@@ -110,7 +116,6 @@ pub fn follow<const N: usize>(
 where
     Ip<N>: Family<N>,
 {
-    skb.set_tc_index(0);
     let l3 = usize::from(first.l3);
     let key = EarlyKey { datagram: fragment::key(first), slot };
     let copy = find(&key).ok_or(Reason::LostFragment)?;

@@ -22,15 +22,48 @@ pub struct Call {
 const MAPPED: u32 = 0xffff_u32.to_be();
 
 impl Call {
-    /// Whether the calling process is one that the socket hooks serve: the node's own.
+    /// Whether the calling process is one that the socket hooks serve.
     #[inline(always)]
     pub fn is_served(&self) -> bool {
         let Some(settings) = settings::get() else { return false };
-        if settings.flags & SOCKETS_EVERYWHERE != 0 {
-            return true;
-        }
+        settings.flags & SOCKETS_EVERYWHERE != 0 || self.is_nodes()
+    }
+
+    /// Whether the calling process is in the node's own network namespace.
+    #[inline(always)]
+    pub fn is_nodes(&self) -> bool {
+        let Some(settings) = settings::get() else { return false };
         // SAFETY: the context is the one that the program was called with.
         settings.netns_cookie == unsafe { bpf_get_netns_cookie(self.raw.cast()) }
+    }
+
+    /// The network namespace of the calling process, as the client that AFFINITIES knows it by.
+    #[inline(always)]
+    pub fn namespace<const N: usize>(&self) -> Addr<N> {
+        // SAFETY: as above.
+        let cookie = unsafe { bpf_get_netns_cookie(self.raw.cast()) } as u32;
+        let mut client = Addr::UNSPECIFIED;
+        client.bytes[N - 4..].copy_from_slice(&cookie.to_be_bytes());
+        client
+    }
+
+    /// The address that the socket is bound to; unspecified if it is to any.
+    #[inline(always)]
+    pub fn bound<const N: usize>(&self) -> Addr<N> {
+        let mut addr = Addr::UNSPECIFIED;
+        for i in 0..N / 4 {
+            // SAFETY: as above, and a call always has its socket (5.3, fb85c4a730af). Read one by
+            // one: the context allows no wider access.
+            let word = unsafe {
+                let socket = (*self.raw).__bindgen_anon_1.sk;
+                match N {
+                    V4 => core::ptr::read_volatile(&raw const (*socket).src_ip4),
+                    _ => core::ptr::read_volatile(&raw const (*socket).src_ip6[i]),
+                }
+            };
+            addr.bytes[4 * i..4 * i + 4].copy_from_slice(&word.to_ne_bytes());
+        }
+        addr
     }
 
     /// IP protocol number of the socket.

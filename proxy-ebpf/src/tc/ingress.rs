@@ -6,12 +6,12 @@ use sluice_common::{
         flags::{IDENTITY, MASQUERADE, OWN},
     },
     frontend::{Frontend, flags::ENDPOINT},
-    iface::{addr_flags::NODE_PORTS, flags::UPPER},
+    iface::addr_flags::NODE_PORTS,
     net::proto,
     reason::Reason,
 };
 
-use super::reject;
+use super::{Device, Handled};
 use crate::{
     clock,
     family::{Family, Ip},
@@ -19,37 +19,47 @@ use crate::{
         self,
         create::{create, forget},
     },
-    lb::{lookup, select},
-    packet::{Fragment, Packet, cursor::Skb, fragment, icmp, rewrite},
+    lb::{cluster_ip, lookup, select},
+    packet::{Fragment, Packet, cursor::Skb, fragment, rewrite},
 };
 
 /// Handles a packet of one family. `None`: not ours.
 #[inline(never)]
-pub fn handle<const N: usize>(skb: &Skb, l3: usize) -> Option<Reason>
+pub fn handle<const N: usize>(skb: &Skb, device: Device) -> Option<Handled>
 where
     Ip<N>: Family<N>,
 {
-    let mut packet = Packet::<N>::parse(skb, l3, INGRESS)?;
+    let mut packet = Packet::<N>::parse(skb, device.header, INGRESS)?;
     if packet.is_icmp() {
-        return icmp::translate(skb, &packet);
+        return Some(Handled::Message.keep(skb, &packet));
     }
+    let reason = transport(skb, &mut packet, device)?;
+    Some(Handled::As(reason).keep(skb, &packet))
+}
+
+/// Handles what has ports, or follows what had them.
+#[inline(always)]
+fn transport<const N: usize>(skb: &Skb, packet: &mut Packet<N>, device: Device) -> Option<Reason>
+where
+    Ip<N>: Family<N>,
+{
     if packet.fragment == Fragment::Later {
-        return fragment::follow(skb, &mut packet, rewrite::End::Destination);
+        return fragment::follow(skb, packet, rewrite::End::Destination);
     }
     packet.transport(skb)?;
     if packet.fragment == Fragment::First {
-        fragment::remember(&packet);
+        fragment::remember(packet);
     }
     let mut reason = Reason::NewFlow;
     if let Some(flow) = flow::find(&packet.key) {
-        if is_anothers(skb, &packet.key, flow) {
+        if device.is_upper && is_anothers(&packet.key, flow) {
             return None;
         }
-        if keeps(flow, &packet) {
+        if keeps(flow, packet) {
             if flow.flags & OWN == 0 {
-                flow::touch(flow, &packet);
+                flow::touch(flow, packet);
             }
-            return Some(apply(skb, &packet, flow));
+            return Some(apply(skb, packet, flow));
         }
         forget(&packet.key, flow);
         reason = Reason::Rechosen;
@@ -57,20 +67,18 @@ where
     if !packet.begins() {
         return None;
     }
-    begin(skb, &packet, reason)
+    begin(skb, packet, device, reason)
 }
 
 /// Whether the entry that a packet found is not the packet's own: above the device that it entered
 /// by, it has been rewritten, and may have become what another flow looks like below. Then the
 /// answers to it as it is now are claimed. Entries from clients to services are spared the question.
 #[inline(always)]
-fn is_anothers<const N: usize>(skb: &Skb, key: &FlowKey<N>, flow: &Flow<N>) -> bool
+fn is_anothers<const N: usize>(key: &FlowKey<N>, flow: &Flow<N>) -> bool
 where
     Ip<N>: Family<N>,
 {
-    if flow.service != 0 && flow.flags & MASQUERADE == 0
-        || select::iface_flags(skb.ifindex()) & UPPER == 0
-    {
+    if flow.service != 0 && flow.flags & MASQUERADE == 0 {
         return false;
     }
     flow::is_direct(flow) || flow::find(&key.reversed(EGRESS)).is_some()
@@ -150,18 +158,24 @@ where
 
 /// The first packet of a flow, if it is for a service or a known endpoint.
 #[inline(always)]
-fn begin<const N: usize>(skb: &Skb, packet: &Packet<N>, reason: Reason) -> Option<Reason>
+fn begin<const N: usize>(
+    skb: &Skb,
+    packet: &Packet<N>,
+    device: Device,
+    reason: Reason,
+) -> Option<Reason>
 where
     Ip<N>: Family<N>,
 {
-    let frontend =
-        lookup::frontend(&packet.key.dst, packet.key.dst_port, packet.key.proto, NODE_PORTS)?;
-    if in_transit(skb, &packet.key) {
+    let FlowKey { dst, dst_port, proto, .. } = &packet.key;
+    let Some(frontend) = lookup::frontend(dst, *dst_port, *proto, NODE_PORTS) else {
+        return if cluster_ip::is_near(dst) { cluster_ip::refusal(dst) } else { None };
+    };
+    if in_transit(&packet.key, device) {
         return None;
     }
-    let mut flow = match target(skb, packet, frontend) {
+    let mut flow = match target(skb, packet, device, frontend) {
         Ok(flow) => flow?,
-        Err(Reason::NoEndpoints) => return Some(reject::send::<N>(skb, packet)),
         Err(reason) => return Some(reason),
     };
     if let Err(reason) = create(&packet.key, &mut flow) {
@@ -180,16 +194,20 @@ where
 fn target<const N: usize>(
     skb: &Skb,
     packet: &Packet<N>,
+    device: Device,
     frontend: &Frontend,
 ) -> Result<Option<Flow<N>>, Reason>
 where
     Ip<N>: Family<N>,
 {
     if frontend.flags & ENDPOINT == 0 {
+        if !select::admits(frontend, &packet.key.src) {
+            return Err(Reason::SourceRange);
+        }
         let source = select::source(&packet.key.src, skb.ifindex());
         return select::backend(frontend, &packet.key.src, source).map(Some);
     }
-    if select::iface_flags(skb.ifindex()) & UPPER != 0 {
+    if device.is_upper {
         return Ok(None);
     }
     Ok(Some(Flow {
@@ -210,7 +228,7 @@ where
 /// only UDP gets here with an answer), or, above the device it entered by, it has been translated
 /// already and its new destination happens to be a frontend again.
 #[inline(always)]
-fn in_transit<const N: usize>(skb: &Skb, key: &FlowKey<N>) -> bool
+fn in_transit<const N: usize>(key: &FlowKey<N>, device: Device) -> bool
 where
     Ip<N>: Family<N>,
 {
@@ -220,5 +238,5 @@ where
     {
         return true;
     }
-    select::iface_flags(skb.ifindex()) & UPPER != 0 && flow::find(&key.reversed(EGRESS)).is_some()
+    device.is_upper && flow::find(&key.reversed(EGRESS)).is_some()
 }

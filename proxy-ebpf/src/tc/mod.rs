@@ -5,36 +5,151 @@ pub mod ingress;
 pub mod reject;
 
 use sluice_common::{
+    flow::{EGRESS, INGRESS},
     net::{V4, V6},
-    reason::Reason,
+    reason::{Outcome, Reason},
 };
 
-use crate::packet::cursor::Skb;
+use crate::{
+    family::{Family, Ip},
+    lb::cluster_ip,
+    packet::{Packet, cursor::Skb, early, icmp},
+};
 
-/// Bytes of the link-layer header.
-pub const ETHERNET: usize = 14;
-/// Devices without one: tun, ipip, wireguard.
-pub const NO_HEADER: usize = 0;
+/// A kind of device.
+#[derive(Clone, Copy)]
+pub struct Device {
+    /// Bytes of the link-layer header.
+    pub header: usize,
+    /// Whether packets pass another instrumented device below this one: the ports of a bridge, the
+    /// parent of a vlan.
+    pub is_upper: bool,
+}
+
+/// Veths, uplinks, overlays.
+pub const ETHERNET: Device = Device { header: 14, is_upper: false };
+/// Bridges and vlans.
+pub const UPPER: Device = Device { header: 14, is_upper: true };
+/// tun, ipip, wireguard.
+pub const HEADERLESS: Device = Device { header: 0, is_upper: false };
 
 const ETH_P_IP: u16 = 0x0800;
 const ETH_P_IPV6: u16 = 0x86dd;
 
+/// [`Skb::note`]: the packet has been handled where it entered; a bridge above has nothing to add.
+/// Only devices above another believe it: a packet may bring it from another namespace.
+const ENTERED: u32 = 0x51e1;
+/// [`Skb::note`]: the packet has been handled at a bridge; the port below has nothing to add.
+const LEFT: u32 = 0x51e2;
+/// [`Skb::note`]: nothing is known of the packet.
+const NOTHING: u32 = 0;
+
+/// How far a hook's own code got with a packet.
+pub enum Handled {
+    /// To the end, unless it is to be rejected.
+    As(Reason),
+    /// Not at all: it is an ICMP message.
+    Message,
+}
+
+impl Handled {
+    /// Sets the packet aside if it is not at its end.
+    #[inline(always)]
+    fn keep<const N: usize>(self, skb: &Skb, packet: &Packet<N>) -> Self
+    where
+        Ip<N>: Family<N>,
+    {
+        if !self.is_over() {
+            packet.set_aside(skb);
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn is_over(&self) -> bool {
+        match self {
+            Self::As(reason) => reason.outcome() != Outcome::Reject,
+            Self::Message => false,
+        }
+    }
+}
+
+/// Hands on what a hook's own code did not finish: when that code has returned, since the stack has
+/// no room for both frames. (Linux 6.1 counts each of them in steps of 32 bytes; all together may
+/// have 512.)
+#[inline(always)]
+fn finish<const N: usize>(
+    skb: &Skb,
+    device: Device,
+    direction: u8,
+    handled: Handled,
+) -> Option<Reason>
+where
+    Ip<N>: Family<N>,
+{
+    match handled {
+        Handled::As(reason) if handled.is_over() => Some(reason),
+        Handled::As(_) | Handled::Message => rest::<N>(skb, device, direction, handled),
+    }
+}
+
+/// Rejects a packet, or handles an ICMP message.
+#[inline(never)]
+fn rest<const N: usize>(
+    skb: &Skb,
+    device: Device,
+    direction: u8,
+    handled: Handled,
+) -> Option<Reason>
+where
+    Ip<N>: Family<N>,
+{
+    let packet = Packet::<N>::resume(skb, device.header, direction)?;
+    let reason = match handled {
+        Handled::As(reason) => reason,
+        Handled::Message => {
+            let begins = direction == INGRESS || skb.is_own();
+            if !begins
+                || !cluster_ip::is_near(&packet.key.dst)
+                || !icmp::is_echo_request(skb, &packet)
+            {
+                return icmp::translate(skb, &packet);
+            }
+            cluster_ip::refusal(&packet.key.dst)?
+        }
+    };
+    match reason.outcome() {
+        Outcome::Reject => Some(reject::send(skb, &packet, reason)),
+        Outcome::Pass | Outcome::Drop => Some(reason),
+    }
+}
+
 /// Hands a packet entering by a device to the code of its family.
 #[inline(always)]
-pub fn enter(skb: &Skb, l3: usize) -> Option<Reason> {
+pub fn enter(skb: &Skb, device: Device) -> Option<Reason> {
+    if device.is_upper && skb.noted() == ENTERED {
+        return None;
+    }
+    early::recognise(skb);
+    skb.note(ENTERED);
     match skb.protocol() {
-        ETH_P_IP => ingress::handle::<V4>(skb, l3),
-        ETH_P_IPV6 => ingress::handle::<V6>(skb, l3),
+        ETH_P_IP => finish::<V4>(skb, device, INGRESS, ingress::handle::<V4>(skb, device)?),
+        ETH_P_IPV6 => finish::<V6>(skb, device, INGRESS, ingress::handle::<V6>(skb, device)?),
         _ => None,
     }
 }
 
 /// Hands a packet leaving by a device to the code of its family.
 #[inline(always)]
-pub fn leave(skb: &Skb, l3: usize) -> Option<Reason> {
+pub fn leave(skb: &Skb, device: Device) -> Option<Reason> {
+    if !device.is_upper && skb.noted() == LEFT {
+        return None;
+    }
+    early::recognise(skb);
+    skb.note(if device.is_upper { LEFT } else { NOTHING });
     match skb.protocol() {
-        ETH_P_IP => egress::handle::<V4>(skb, l3),
-        ETH_P_IPV6 => egress::handle::<V6>(skb, l3),
+        ETH_P_IP => finish::<V4>(skb, device, EGRESS, egress::handle::<V4>(skb, device)?),
+        ETH_P_IPV6 => finish::<V6>(skb, device, EGRESS, egress::handle::<V6>(skb, device)?),
         _ => None,
     }
 }

@@ -1,7 +1,10 @@
 //! From the configuration to what the programs read.
 
+use std::{collections::BTreeSet, net::IpAddr};
+
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use sluice_common::{
+    iface::addr_flags,
     limits::MASQUERADE_PORTS,
     net::{Addr, Prefix, V4, V6},
     settings::{Settings, detector, flags},
@@ -11,7 +14,7 @@ use crate::{
     config::{Config, DetectLocal, SocketLb},
     dataplane::aya::load,
     model::{limits::Limits, spec::NodeSpec},
-    node::{self, NodePortAddresses, PodInterfaces},
+    node::{self, NodePortAddresses, NodeState, PodInterfaces},
 };
 
 /// The settings for a node. The NodePort range is empty: it belongs to the model.
@@ -98,7 +101,21 @@ pub(super) fn node_config(config: &Config, node: &NodeSpec) -> node::Config {
             node_addresses.push(*address);
         }
     }
-    node::Config { node_ports, node_addresses, pods }
+    let without_loopback = !config.localhost_node_ports;
+    node::Config { node_ports, without_loopback, node_addresses, pods }
+}
+
+/// The addresses that serve NodePorts, if not all do: health checks listen there (A80).
+pub(super) fn restricted_node_ports(
+    config: &Config,
+    state: &NodeState,
+) -> Option<BTreeSet<IpAddr>> {
+    let all = || {
+        let v4 = state.addrs_v4.iter().map(|(addr, flags)| (IpAddr::from(addr.bytes), *flags));
+        v4.chain(state.addrs_v6.iter().map(|(addr, flags)| (IpAddr::from(addr.bytes), *flags)))
+    };
+    let serving = || all().filter(|(_, flags)| flags & addr_flags::NODE_PORTS != 0);
+    (!config.node_port_addresses.is_empty()).then(|| serving().map(|(ip, _)| ip).collect())
 }
 
 /// The pods' network of each family.

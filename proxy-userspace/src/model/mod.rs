@@ -9,7 +9,9 @@ mod delta;
 mod endpoint;
 mod expand;
 mod family;
+pub mod figures;
 mod frontends;
+pub mod health;
 mod ids;
 mod ledger;
 pub mod limits;
@@ -22,6 +24,7 @@ pub mod problem;
 pub mod quarantine;
 mod ranges;
 mod refresh;
+mod restore;
 mod shortage;
 mod slots;
 pub mod spec;
@@ -83,6 +86,7 @@ pub struct Model {
     v6: Tables<V6>,
     node_ports: Option<(u16, u16)>,
     ledger: Ledger,
+    outward: health::Outward,
     /// Services of which something did not fit.
     starved: BTreeSet<ObjectName>,
     /// Whether the first plan after listing is still to come.
@@ -104,6 +108,7 @@ impl Model {
             v6: Tables::new(&limits),
             node_ports: None,
             ledger: Ledger::default(),
+            outward: health::Outward::default(),
             starved: BTreeSet::new(),
             is_first: true,
         }

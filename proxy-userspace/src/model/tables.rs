@@ -37,8 +37,8 @@ pub(super) struct Owner<'a> {
 #[derive(Debug)]
 pub(super) struct Tables<const N: usize> {
     pub(super) frontends: Frontends<N>,
-    backends: Backends<N>,
-    slots: Slots,
+    pub(super) backends: Backends<N>,
+    pub(super) slots: Slots,
     /// How many written frontends and backends have a service id.
     uses: BTreeMap<u32, u32>,
     share: usize,

@@ -38,8 +38,8 @@ impl Entry {
     /// Source and destination port after the rewrite.
     pub(crate) fn ports(&self, hook: Hook) -> (u16, u16) {
         match hook {
-            Hook::Ingress => (self.other, self.end.port()),
-            Hook::Egress => (self.end.port(), self.other),
+            Hook::Ingress | Hook::IngressUpper => (self.other, self.end.port()),
+            Hook::Egress | Hook::EgressUpper => (self.end.port(), self.other),
         }
     }
 

@@ -14,7 +14,7 @@ use nix::{
 };
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::{Hook, Lab, lab::program};
+use super::{Hook, Lab};
 
 /// The end with the programs; it has the MAC address that test packets go to.
 const INSIDE: &str = "inside";
@@ -57,7 +57,7 @@ impl Cable {
         for (hook, kind) in
             [(Hook::Ingress, TcAttachType::Ingress), (Hook::Egress, TcAttachType::Egress)]
         {
-            program(&mut lab.bpf, hook.name()).attach(INSIDE, kind).expect("attaching");
+            lab.bpf.program(hook.name()).attach(INSIDE, kind).expect("attaching");
         }
         Self { lab, inside: tap(INSIDE), outside: tap(OUTSIDE) }
     }

@@ -1,17 +1,17 @@
 //! The programs, loaded but attached to nothing, and maps to put services in.
 
 use std::{
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv6Addr},
     time::Duration,
 };
 
 use aya::{
-    Ebpf, EbpfLoader, Pod,
+    Pod,
     maps::{Array, HashMap, MapData, PerCpuArray},
-    programs::{SchedClassifier, TestRun, TestRunOptions},
+    programs::{TestRun, TestRunOptions},
 };
-use sluice::dataplane::aya::load::OBJECT;
 use sluice_common::{
+    affinity::{Affinity, AffinityKey},
     flow::{Flow, FlowKey, flags::ESTABLISHED},
     fragment::{FragmentKey, FragmentPorts},
     iface::{Iface, addr_flags},
@@ -19,6 +19,8 @@ use sluice_common::{
     reason::Reason,
     settings::{Settings, detector},
 };
+
+use super::{loaded::Loaded, service::Known};
 
 /// Interface that test packets are on: loopback's index, the only one a test run knows.
 const IFINDEX: u32 = 1;
@@ -30,6 +32,10 @@ pub enum Hook {
     Ingress,
     /// Packets leaving the node.
     Egress,
+    /// Packets entering a bridge from one of its ports.
+    IngressUpper,
+    /// Packets leaving by a bridge.
+    EgressUpper,
 }
 
 impl Hook {
@@ -37,6 +43,8 @@ impl Hook {
         match self {
             Self::Ingress => "ingress",
             Self::Egress => "egress",
+            Self::IngressUpper => "ingress_upper",
+            Self::EgressUpper => "egress_upper",
         }
     }
 }
@@ -61,28 +69,18 @@ pub const REDIRECT: i32 = 7;
 
 /// Loaded programs, with nothing but a node's settings in the maps.
 pub struct Lab {
-    pub(super) bpf: Ebpf,
+    pub(super) bpf: Loaded,
     /// Settings as written.
     pub settings: Settings,
     pub(super) next_slot: u32,
     pub(super) next_backend: u32,
     pub(super) next_service: u32,
-    pub(super) backends: Vec<(SocketAddr, u32)>,
+    pub(super) backends: Vec<Known>,
 }
 
 impl Lab {
-    /// Loads the programs into maps of moderate size.
+    /// Programs with maps of moderate size.
     pub fn new() -> Self {
-        let mut loader = EbpfLoader::new();
-        for family in ["V4", "V6"] {
-            for (map, size) in [("SLOTS", 1024), ("BACKENDS", 1024), ("FLOWS", 8192)] {
-                loader.map_max_entries(format!("{map}_{family}").leak(), size);
-            }
-        }
-        let mut bpf = loader.load(OBJECT).expect("loading the programs");
-        for name in ["ingress", "egress"] {
-            program(&mut bpf, name).load().expect("the verifier's consent");
-        }
         let settings = Settings {
             netns_cookie: 0,
             flags: 0,
@@ -99,7 +97,7 @@ impl Lab {
             services_v6: Prefix::ANY,
         };
         let mut lab = Self {
-            bpf,
+            bpf: Loaded::take(),
             settings,
             next_slot: 0,
             next_backend: 1,
@@ -166,7 +164,7 @@ impl Lab {
             data_out: Some(&mut out),
             ..TestRunOptions::new()
         };
-        let result = program(&mut self.bpf, hook.name()).test_run(options).expect("a test run");
+        let result = self.bpf.program(hook.name()).test_run(options).expect("a test run");
         let length = result.data_size_out as usize;
         out.truncate(length);
         Seen { action: result.return_value as i32, reasons: vec![], frame: out }
@@ -189,7 +187,7 @@ impl Lab {
     }
 
     /// Lets the programs forget every flow and fragment.
-    pub fn forget(&mut self) {
+    pub fn forget_flows(&mut self) {
         self.clear::<FlowKey<V4>, Flow<V4>>("FLOWS_V4");
         self.clear::<FlowKey<V6>, Flow<V6>>("FLOWS_V6");
         self.clear::<FragmentKey<V4>, FragmentPorts>("FRAGMENTS_V4");
@@ -222,7 +220,7 @@ impl Lab {
     /// packet. Returns the kernel's mean duration of a run.
     pub fn time(&mut self, hook: Hook, frame: &[u8], repeat: u32) -> Duration {
         let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
-        program(&mut self.bpf, hook.name()).test_run(options).expect("a test run").duration
+        self.bpf.program(hook.name()).test_run(options).expect("a test run").duration
     }
 
     /// How often a program gave this reason.
@@ -235,6 +233,26 @@ impl Lab {
         let counters: PerCpuArray<&MapData, u64> = PerCpuArray::try_from(map).expect("REASONS");
         let sum = |i: usize| counters.get(&(i as u32), 0).expect("a counter").iter().sum();
         (0..Reason::ALL.len()).map(sum).collect()
+    }
+
+    /// Lets every client with affinity have been away for this much longer.
+    pub fn stay_away(&mut self, time: Duration) {
+        self.stay_away_family::<V4>("AFFINITIES_V4", time);
+        self.stay_away_family::<V6>("AFFINITIES_V6", time);
+    }
+
+    fn stay_away_family<const N: usize>(&mut self, name: &str, time: Duration)
+    where
+        AffinityKey<N>: Pod,
+    {
+        let mut affinities = self.hash::<AffinityKey<N>, Affinity>(name);
+        let entries: Vec<_> = affinities.iter().map(|entry| entry.expect(name)).collect();
+        for (key, entry) in entries {
+            let [low, high] = entry.used.map(u64::from);
+            let used = (high << 32 | low) - time.as_nanos() as u64;
+            let used = [used as u32, (used >> 32) as u32];
+            affinities.insert(key, Affinity { used, ..entry }, 0).expect(name);
+        }
     }
 
     pub(super) fn array<T: Pod>(&mut self, name: &str) -> Array<&mut MapData, T> {
@@ -252,15 +270,11 @@ impl Default for Lab {
     }
 }
 
-pub(super) fn program<'a>(bpf: &'a mut Ebpf, name: &str) -> &'a mut SchedClassifier {
-    bpf.program_mut(name).expect(name).try_into().expect(name)
-}
-
-fn addr6(text: &str) -> Addr<V6> {
+pub(super) fn addr6(text: &str) -> Addr<V6> {
     Addr::new(text.parse::<Ipv6Addr>().expect("an address").octets())
 }
 
-fn prefix6(text: &str, length: u32) -> Prefix<V6> {
+pub(super) fn prefix6(text: &str, length: u32) -> Prefix<V6> {
     let mask = u128::MAX << (128 - length);
     Prefix { addr: addr6(text), mask: Addr::new(mask.to_be_bytes()) }
 }

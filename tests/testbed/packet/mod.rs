@@ -4,6 +4,8 @@ mod cable;
 mod chunks;
 mod datagram;
 mod lab;
+mod loaded;
+mod prefix;
 mod service;
 
 pub use cable::Cable;

@@ -7,7 +7,12 @@ use aya::programs::{
     tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcAttachType, TcError, TcHandle},
 };
 
-use super::{Error, attach::Device, load::Programs, pin::Direction};
+use super::{
+    Error,
+    attach::{Device, State, names},
+    load::Programs,
+    pin::Direction,
+};
 
 /// Before filters that others add without a wish of their own (those start at 49152 and count
 /// down).
@@ -43,6 +48,26 @@ pub(super) fn attach(
     // The filter stays when the controller goes; dropping the link would remove it.
     mem::forget(link);
     Ok(())
+}
+
+/// Whether our filters are still there. A filter cannot be looked at through aya; but it can be
+/// given the program that it has, which fails without one, and no packet notices.
+pub(super) fn state(programs: &mut Programs, device: &Device) -> State {
+    for direction in Direction::ALL {
+        let name = device.program(direction);
+        let Some(Program::SchedClassifier(program)) = programs.get_mut(&name) else {
+            return State::Lost;
+        };
+        match replace(program, &device.name, direction) {
+            Ok(link) => mem::forget(link),
+            // Without the interface there is nothing to attach to; netlink tells soon.
+            Err(_) if nix::net::if_::if_nametoindex(device.name.as_str()).is_err() => {
+                return State::Attached;
+            }
+            Err(_) => return State::Lost,
+        }
+    }
+    State::Attached
 }
 
 fn add(
@@ -87,7 +112,7 @@ pub(super) fn detach_all() -> Result<(), Error> {
         let name = interface.name().to_string_lossy();
         for direction in Direction::ALL {
             // By the name of our programs: a filter of another's at the same place is not ours.
-            for program in [direction.name().to_owned(), format!("{}_l3", direction.name())] {
+            for program in names(direction) {
                 if let Err(e) = tc::qdisc_detach_program(&name, hook(direction), &program) {
                     tracing::trace!("no filter {program} at {name}: {e}");
                 }

@@ -164,6 +164,21 @@ where
             }
         }
     }
+
+    fn holds(&self, op: &MapOp<N>) -> Result<bool, WriteError> {
+        let names = self.names;
+        match op {
+            MapOp::Frontend(key, value) => {
+                Ok(present(names.frontends, self.frontends.get(key, 0))? == *value)
+            }
+            MapOp::Backend(id, value) => {
+                Ok(present(names.backends, self.backends.get(id, 0))? == Some(*value))
+            }
+            MapOp::Slot(index, id) => {
+                Ok(present(names.slots, self.slots.get(index, 0))? == Some(*id))
+            }
+        }
+    }
 }
 
 impl Maps for KernelMaps {
@@ -177,6 +192,21 @@ impl Maps for KernelMaps {
             Op::NodePorts(min, max) => self.write_node_ports(*min, *max),
             Op::V4(op) => self.v4.write(op),
             Op::V6(op) => self.v6.write(op),
+        }
+    }
+
+    fn holds(&self, op: &Op) -> Result<bool, WriteError> {
+        match op {
+            Op::NameService(id, name) => {
+                Ok(present("SERVICES", self.services.get(id, 0))? == Some(*name))
+            }
+            Op::ForgetService(id) => Ok(present("SERVICES", self.services.get(id, 0))?.is_none()),
+            Op::NodePorts(min, max) => {
+                let now = self.settings.get(&0, 0).map_err(|e| failed("SETTINGS", &e))?;
+                Ok((now.node_port_min, now.node_port_max) == (*min, *max))
+            }
+            Op::V4(op) => self.v4.holds(op),
+            Op::V6(op) => self.v6.holds(op),
         }
     }
 }
@@ -209,6 +239,15 @@ fn full(map: &'static str, flag: &'static str, capacity: u32, error: &MapError) 
         WriteError::Full { map, capacity, flag }
     } else {
         failed(map, error)
+    }
+}
+
+/// What a look-up found, if anything.
+fn present<V>(map: &'static str, result: Result<V, MapError>) -> Result<Option<V>, WriteError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(MapError::KeyNotFound | MapError::OutOfBounds { .. }) => Ok(None),
+        Err(e) => Err(failed(map, &e)),
     }
 }
 

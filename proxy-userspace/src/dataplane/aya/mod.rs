@@ -2,15 +2,18 @@
 //! aya.
 
 pub mod attach;
+pub mod batch;
 pub mod cgroup;
 pub mod clsact;
 pub mod error;
+pub mod flows;
 pub mod interfaces;
 pub mod load;
 pub mod maps;
 pub mod pin;
 pub mod probe;
 pub mod read;
+pub mod stale;
 pub mod sys;
 
 pub use error::Error;

@@ -8,12 +8,12 @@ use super::super::{
     Model, endpoint,
     limits::Limits,
     spec::{
-        Change, Endpoint, Event, ObjectName, Protocol, ServicePort, ServiceSpec, SlicePort,
-        SliceSpec, TrafficPolicy,
+        Change, Endpoint, Event, ObjectName, Protocol, ServicePort, ServiceSpec, SliceSpec,
+        TrafficPolicy,
     },
     topology::Place,
 };
-use super::build::{HERE, World, config, ip, name};
+use super::build::{HERE, World, config, ip, name, slice};
 use super::reference;
 use crate::dataplane::{apply, fake::FakeMaps};
 
@@ -42,11 +42,7 @@ fn some_endpoint() -> impl Strategy<Value = Endpoint> {
 
 fn some_slice() -> impl Strategy<Value = SliceSpec> {
     (0..4u8, proptest::collection::vec(some_endpoint(), 0..5)).prop_map(|(service, endpoints)| {
-        SliceSpec {
-            service: name(&format!("s{service}")),
-            ports: vec![SlicePort { name: String::new(), protocol: Protocol::Tcp, port: 8080 }],
-            endpoints,
-        }
+        SliceSpec { endpoints, ..slice(&format!("s{service}"), &[]) }
     })
 }
 
@@ -262,13 +258,9 @@ proptest! {
         for (i, endpoint) in endpoints.iter_mut().enumerate() {
             endpoint.address = ip(&format!("10.1.0.{}", i + 1));
         }
-        let slice = SliceSpec {
-            service: name("web"),
-            ports: vec![SlicePort { name: String::new(), protocol: Protocol::Tcp, port: 8080 }],
-            endpoints: endpoints.clone(),
-        };
+        let web = SliceSpec { endpoints: endpoints.clone(), ..slice("web", &[]) };
         let port = super::build::port("", 80);
-        let union = endpoint::union::<4>(std::iter::once(&slice), &port);
+        let union = endpoint::union::<4>(std::iter::once(&web), &port);
         let policy = endpoint::Policy { internal, external, exposed };
         let choice = endpoint::choose(&union, policy, &Place { node: HERE, zone });
         let shown = |list: &[endpoint::Target<4>]| {
