@@ -114,13 +114,17 @@ pub mod flags {
     pub const PENDING: u32 = 1 << 2;
     /// TCP: the sender of this direction has sent a FIN or RST.
     pub const FIN: u32 = 1 << 3;
-    /// TCP: either side has sent a RST through this entry.
+    /// TCP: the last segment through this entry was a RST.
     pub const RST: u32 = 1 << 4;
     /// TCP: a segment other than the first SYN has passed. UDP: more than one datagram has.
     pub const ESTABLISHED: u32 = 1 << 5;
     /// With [`IDENTITY`] at ingress: the answer to a datagram that this node sent from a NodePort's
     /// number. Only what the node sends keeps the entry alive.
     pub const OWN: u32 = 1 << 6;
+    /// With [`MASQUERADE`] and [`PENDING`]: only if the packet leaves by the device where the flow
+    /// began. It is a bridge whose port had no programs: without the masquerade, an answer from
+    /// another of its ports would pass below it.
+    pub const TURNING: u32 = 1 << 7;
 }
 
 abi! {

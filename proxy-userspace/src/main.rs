@@ -24,11 +24,11 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(command) = flags.command.clone() {
-        logging::start(flags.v.unwrap_or(DEFAULT_VERBOSITY));
+        logging::start(flags.v.unwrap_or(DEFAULT_VERBOSITY), false);
         return finish(inspect(&command));
     }
     if flags.cleanup == Some(true) {
-        logging::start(flags.v.unwrap_or(DEFAULT_VERBOSITY));
+        logging::start(flags.v.unwrap_or(DEFAULT_VERBOSITY), false);
         return finish(cleanup(&flags.bpf_root));
     }
     start(flags)
@@ -46,7 +46,7 @@ fn start(flags: Flags) -> ExitCode {
             return ExitCode::from(BAD_USAGE);
         }
     };
-    logging::start(config.verbosity);
+    logging::start(config.verbosity, config.json_log);
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     config.notes.iter().for_each(|note| tracing::info!("{note}"));
     match write_to {

@@ -134,6 +134,9 @@ impl Reports {
     /// A plan was applied, in `took`.
     pub fn synced(&mut self, model: &mut Model, report: &Report, took: Duration) {
         self.count_writes(report);
+        for failure in &report.failures {
+            self.events.tell(Message::about_node(true, "FailedToWriteMaps", failure));
+        }
         if let Some(checks) = model.changed_health_checks() {
             self.wanted_checks = checks;
             self.serve_checks();

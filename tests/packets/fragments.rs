@@ -6,10 +6,10 @@ use sluice_common::{net::proto, reason::Reason};
 use testbed::packet::{
     Datagram,
     Hook::{self, Egress, Ingress},
-    Lab, NEXT, Service, udp,
+    IcmpError, Lab, NEXT, Service, udp,
 };
 
-use super::FAMILIES;
+use super::{FAMILIES, Through};
 
 /// Payload bytes of the first fragment, UDP's header included.
 const FIRST: usize = 64;
@@ -153,5 +153,25 @@ fn other_fragments_are_not_touched() {
         frame[at] = if f.vip.starts_with('[') { proto::ICMPV6 } else { proto::ICMP };
         let seen = lab.run(Ingress, &frame);
         assert_eq!((seen.action, seen.reasons, seen.frame), (NEXT, vec![], frame));
+    }
+}
+
+/// Routers do not cut IPv6 datagrams, so what they find too big may be a fragment (C43).
+#[test]
+fn an_error_that_quotes_a_first_fragment_is_translated() {
+    for f in FAMILIES {
+        let mut lab = Lab::new();
+        lab.put(&super::simple(f, proto::UDP));
+        let mut sent = udp(&format!("{}:40000 -> {}:80", f.pod2, f.vip));
+        sent.payload = (0..200).collect();
+        let there = lab.through(Ingress, &sent, Reason::NewFlow);
+        let router: IpAddr = f.outside.trim_matches(['[', ']']).parse().unwrap();
+        let (kind, quoted_at) = if router.is_ipv4() { ((3, 4), 42) } else { ((2, 0), 62) };
+        let first = &split(&there, 3)[0][14..];
+        let seen = lab.run(Egress, &IcmpError::quoting(router, kind, there.src.ip(), first));
+        assert_eq!((seen.action, seen.reasons), (NEXT, vec![Reason::IcmpError]));
+        let error = IcmpError::parse(&seen.frame);
+        assert_eq!((error.src, error.dst), (sent.dst.ip(), sent.src.ip()));
+        assert_eq!(seen.frame[quoted_at..], split(&sent, 3)[0][14..], "the fragment as it was");
     }
 }

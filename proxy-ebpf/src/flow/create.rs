@@ -3,7 +3,7 @@
 use sluice_common::{
     flow::{
         EGRESS, Flow, FlowKey,
-        flags::{IDENTITY, MASQUERADE, PENDING},
+        flags::{IDENTITY, MASQUERADE, PENDING, TURNING},
     },
     net::{Addr, Port},
     reason::Reason,
@@ -26,13 +26,21 @@ const FIRST_PORT: u16 = 1024;
 /// Enters the flow of a packet seen as `key` at ingress.
 ///
 /// `flow` says where it goes; its flags may ask for MASQUERADE, or say IDENTITY for direct
-/// traffic. On success it is the entry's rewrite.
+/// traffic. `upper` says that it begins above the device that the packet entered by, which
+/// therefore has no programs. On success it is the entry's rewrite.
 #[inline(never)]
-pub fn create<const N: usize>(key: &FlowKey<N>, flow: &mut Flow<N>) -> Result<(), Reason>
+pub fn create<const N: usize>(
+    key: &FlowKey<N>,
+    flow: &mut Flow<N>,
+    upper: bool,
+) -> Result<(), Reason>
 where
     Ip<N>: Family<N>,
 {
-    let masquerade = flow.flags & MASQUERADE;
+    let masquerade = match flow.flags & (IDENTITY | MASQUERADE) {
+        0 if upper => MASQUERADE | TURNING,
+        flags => flags & MASQUERADE,
+    };
     flow.flags &= IDENTITY;
     flow.seen = clock::seconds();
     let mut answer = Flow { addr: key.dst, port: key.dst_port, client_port: key.src_port, ..*flow };
@@ -99,7 +107,7 @@ where
     scratch.addr = Addr::UNSPECIFIED;
     scratch.port = Port::new(0);
     scratch.client_port = onward.dst_port;
-    scratch.flags = MASQUERADE | PENDING;
+    scratch.flags = masquerade | PENDING;
     put(onward, scratch).ok_or(Reason::FlowTable)
 }
 

@@ -37,6 +37,13 @@ impl Skb {
         unsafe { (*self.raw).ifindex }
     }
 
+    /// Whether the packet leaves by the device that routing took it from.
+    #[inline(always)]
+    pub fn turns(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { (*self.raw).ingress_ifindex == (*self.raw).ifindex }
+    }
+
     /// Whether a socket of this node sent the packet.
     #[inline(always)]
     pub fn is_own(&self) -> bool {

@@ -15,6 +15,8 @@ struct Ipv6 {
 
 /// Bytes of the fixed header.
 const FIXED: usize = 40;
+/// Bytes of a fragment header.
+const FRAGMENT_HEADER: usize = 8;
 
 /// The start that all extension headers share, and what two of them go on with.
 #[repr(C)]
@@ -28,7 +30,7 @@ struct Extension {
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
+pub const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION: u8 = 60;
 
@@ -77,6 +79,15 @@ pub fn parse(skb: &Skb, packet: &mut Packet<V6>) -> Option<()> {
     packet.read_addresses(skb)
 }
 
+/// The type and the place of what follows the fragment header at `offset`. `None`: it is not the
+/// first fragment's.
+#[inline(always)]
+pub fn first_fragment(skb: &Skb, offset: usize) -> Option<(u8, usize)> {
+    let extension: Extension = skb.read(offset)?;
+    let is_first = u16::from_be_bytes(extension.rest) & !7 == 0;
+    is_first.then_some((extension.next, offset + FRAGMENT_HEADER))
+}
+
 /// A walk along the extension headers.
 struct Chain {
     /// Type of the next header.
@@ -112,7 +123,7 @@ impl Chain {
                     _ => Fragment::Whole,
                 };
                 self.id = skb.read(self.offset + 4)?;
-                8
+                FRAGMENT_HEADER
             }
             AUTHENTICATION => (usize::from(extension.length) + 2) * 4,
             // With segments left the destination is a waypoint, not the receiver.

@@ -3,7 +3,7 @@
 use sluice_common::{
     flow::{
         EGRESS, Flow, FlowKey, INGRESS,
-        flags::{ESTABLISHED, IDENTITY, MASQUERADE, OWN, PENDING},
+        flags::{ESTABLISHED, IDENTITY, MASQUERADE, OWN, PENDING, TURNING},
     },
     net::{Addr, Port, proto},
     reason::Reason,
@@ -64,6 +64,10 @@ where
     // What another flow was given at the device above may be the port that this node's own socket
     // wanted.
     if flow.service == 0 && flow.flags & MASQUERADE != 0 && !skb.is_own() {
+        return None;
+    }
+    if flow.flags & PENDING != 0 && flow.flags & TURNING != 0 && !skb.turns() {
+        flow::remove(&packet.key);
         return None;
     }
     flow::touch(flow, packet);

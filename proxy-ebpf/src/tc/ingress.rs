@@ -178,7 +178,7 @@ where
         Ok(flow) => flow?,
         Err(reason) => return Some(reason),
     };
-    if let Err(reason) = create(&packet.key, &mut flow) {
+    if let Err(reason) = create(&packet.key, &mut flow, device.is_upper) {
         return Some(reason);
     }
     if flow.flags & IDENTITY != 0 {

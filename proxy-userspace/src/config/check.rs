@@ -121,6 +121,21 @@ fn not_negative(duration: GoDuration, name: &str) -> Result<(), ConfigError> {
     }
 }
 
+/// The forms of the log.
+pub(super) fn json_log(
+    config: &KubeProxyConfiguration,
+    names: &Names,
+) -> Result<bool, ConfigError> {
+    match config.logging.format.as_str() {
+        "text" | "" => Ok(false),
+        "json" => Ok(true),
+        other => {
+            let name = names.of("logging-format", "logging.format");
+            fail(format!("{name}: {other:?} is neither text nor json"))
+        }
+    }
+}
+
 /// `IP:port`; empty for none.
 pub(super) fn address(text: &str, name: &str) -> Result<Option<SocketAddr>, ConfigError> {
     if text.is_empty() {

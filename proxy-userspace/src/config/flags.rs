@@ -8,7 +8,7 @@ use clap::{
 use sluice_common::limits;
 
 use super::{
-    SocketLb,
+    SocketLb, UnknownClusterIp,
     args::{self, go_bool},
     kube_flags::KubeFlags,
 };
@@ -60,6 +60,10 @@ pub struct Flags {
     /// Whose sockets are translated when they connect; other traffic is translated by packet.
     #[arg(long, value_enum, default_value = "host")]
     pub socket_lb: SocketLb,
+    /// What to do with traffic to a cluster IP's unknown port (reject) or to an unallocated cluster
+    /// IP (drop); kube-proxy's iptables mode ignores both.
+    #[arg(long, value_enum, default_value = "reject")]
+    pub unknown_cluster_ip: UnknownClusterIp,
     /// Folder for pinned maps, programs and links, on a bpffs.
     #[arg(long, value_name = "DIR", default_value = DEFAULT_BPF_ROOT)]
     pub bpf_root: PathBuf,
@@ -108,8 +112,11 @@ impl Flags {
 
 fn given(matches: &ArgMatches) -> Vec<GivenFlag> {
     let fields = KubeFlags::augment_args(clap::Command::new("fields"));
-    let is_field =
-        |id: &str| id != "master" && fields.get_arguments().any(|arg| arg.get_id() == id);
+    // kube-proxy, too, lets these two win over the file.
+    let is_field = |id: &str| {
+        !["master", "logging_format"].contains(&id)
+            && fields.get_arguments().any(|arg| arg.get_id() == id)
+    };
     let command = Flags::command();
     let from_user = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
     let value = |id: &str| {
@@ -145,6 +152,12 @@ pub struct Sizes {
     /// Entries of the flow table, two to four a flow.
     #[arg(long, value_name = "N", default_value_t = limits::FLOWS, value_parser = at_least_one())]
     pub max_flows: u32,
+    /// Prefixes of all Services' loadBalancerSourceRanges, and ServiceCIDRs.
+    #[arg(long, value_name = "N", default_value_t = limits::PREFIXES, value_parser = at_least_one())]
+    pub max_prefixes: u32,
+    /// Clients that session affinity remembers, by service port.
+    #[arg(long, value_name = "N", default_value_t = limits::AFFINITIES, value_parser = at_least_one())]
+    pub max_affinities: u32,
 }
 
 fn at_least_one() -> clap::builder::RangedI64ValueParser<u32> {

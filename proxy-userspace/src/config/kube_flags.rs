@@ -181,8 +181,8 @@ pub struct KubeFlags {
     /// Full refresh from the API server; watches need none.
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub config_sync_period: Option<GoDuration>,
-    /// Form of the log; text is the only one.
-    #[arg(long, value_name = "TEXT")]
+    /// Form of the log: text, unless given, or json. Given, it wins over the form of --config.
+    #[arg(long, value_name = "FORM")]
     pub logging_format: Option<String>,
     /// Delay of log lines; none is delayed.
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]

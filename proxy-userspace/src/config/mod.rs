@@ -63,6 +63,16 @@ pub enum SocketLb {
     All,
 }
 
+/// What becomes of traffic to a port that a cluster IP does not have, and to an address of a
+/// ServiceCIDR that no Service has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum UnknownClusterIp {
+    /// The one is rejected (A51), the other dropped (A52), as in kube-proxy's nftables mode.
+    Reject,
+    /// Both are left alone, as in its iptables mode (A102): they go wherever the node's routes lead.
+    Ignore,
+}
+
 /// A configuration that can be run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -92,10 +102,14 @@ pub struct Config {
     pub cgroup_root: Option<PathBuf>,
     /// Whose sockets are served.
     pub socket_lb: SocketLb,
+    /// What becomes of traffic to cluster IPs and ports that no Service has.
+    pub unknown_cluster_ip: UnknownClusterIp,
     /// Sizes of the maps.
     pub sizes: Sizes,
     /// Verbosity of the log.
     pub verbosity: u8,
+    /// Whether the log is JSON.
+    pub json_log: bool,
     /// All of it in kube-proxy's terms, defaults included.
     pub kube: KubeProxyConfiguration,
     /// What stood on the command line.
@@ -130,6 +144,9 @@ impl Config {
                 (decoded.config, notes, decoded.warnings)
             }
         };
+        if let Some(format) = flags.kube.logging_format.clone() {
+            kube.logging.format = format;
+        }
         let names = check::Names::new(flags.config.as_deref());
         let mode = check::mode(&mut kube, &flags, &mut notes)?;
         check::ranges(&kube, &names)?;
@@ -155,8 +172,10 @@ impl Config {
             bpf_root: flags.bpf_root,
             cgroup_root: flags.cgroup_root,
             socket_lb: flags.socket_lb,
+            unknown_cluster_ip: flags.unknown_cluster_ip,
             sizes: flags.sizes,
             verbosity: verbosity(flags.v, &kube),
+            json_log: check::json_log(&kube, &names)?,
             kube,
             given: flags.given,
             notes,

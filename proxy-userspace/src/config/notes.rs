@@ -12,6 +12,8 @@ pub(super) fn notes(flags: &Flags, file: Option<&KubeProxyConfiguration>) -> Vec
             notes.push(format!("flag --{name} is ignored: --config is given, and has its field"));
         } else if let Some((_, _, why)) = INERT.iter().find(|(flag, ..)| flag == name) {
             notes.push(format!("flag --{name} has no effect with eBPF: {why}"));
+        } else if let Some((_, new)) = DEPRECATED.iter().find(|(flag, _)| flag == name) {
+            notes.push(format!("flag --{name} is deprecated: use --{new}"));
         }
     }
     let Some(file) = file else { return notes };
@@ -31,10 +33,14 @@ fn as_value(config: &KubeProxyConfiguration) -> Value {
     serde_json::to_value(config).unwrap_or_default()
 }
 
+/// Flag, and its successor.
+const DEPRECATED: [(&str, &str); 2] =
+    [("healthz-port", "healthz-bind-address"), ("metrics-port", "metrics-bind-address")];
+
 const NOT_IPVS: &str = "it belongs to ipvs mode";
 
 /// Flag, field, why it does nothing.
-const INERT: [(&str, &str, &str); 35] = [
+const INERT: [(&str, &str, &str); 34] = [
     ("feature-gates", "featureGates", "no behaviour of this program is behind a gate"),
     ("kube-api-content-type", "clientConnection.contentType", "requests are made in JSON"),
     ("", "clientConnection.acceptContentTypes", "requests are made in JSON"),
@@ -56,12 +62,11 @@ const INERT: [(&str, &str, &str); 35] = [
     ("ipvs-tcpfin-timeout", "ipvs.tcpFinTimeout", NOT_IPVS),
     ("ipvs-udp-timeout", "ipvs.udpTimeout", NOT_IPVS),
     ("config-sync-period", "configSyncPeriod", "watches are complete without a refresh"),
-    ("logging-format", "", "the log is text"),
     ("log-flush-frequency", "", "log lines are written at once"),
     ("log-text-split-stream", "", "the log goes to standard error"),
     ("log-text-info-buffer-size", "", "log lines are written at once"),
-    ("log-json-split-stream", "", "the log is text"),
-    ("log-json-info-buffer-size", "", "the log is text"),
+    ("log-json-split-stream", "", "the log goes to standard error"),
+    ("log-json-info-buffer-size", "", "log lines are written at once"),
     ("vmodule", "", "-v sets the verbosity of everything"),
     ("boot-id-file", "", "it belongs to cAdvisor"),
     ("machine-id-file", "", "it belongs to cAdvisor"),

@@ -157,6 +157,15 @@ fn what_is_written_is_read_again() {
 }
 
 #[test]
+fn the_log_can_be_json() {
+    let change = ("logging:\n", "logging:\n  format: json\n");
+    assert!(with(change, &[]).unwrap().json_log);
+    assert!(!with(change, &["--logging-format=text"]).unwrap().json_log);
+    assert!(config(&["--logging-format=json"]).unwrap().json_log);
+    assert!(config(&["--logging-format=xml"]).is_err());
+}
+
+#[test]
 fn lists_add_up_and_single_values_are_replaced() {
     let args = ["--nodeport-addresses=10.0.0.0/8", "--nodeport-addresses=fd00::/8,192.0.2.0/24"];
     let config = config(&args).unwrap();

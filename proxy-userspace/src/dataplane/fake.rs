@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 use sluice_common::{
     backend::Backend,
     frontend::{Frontend, FrontendKey, Range},
+    prefix::SERVICE_CIDRS,
 };
 
 use super::apply::{Maps, WriteError};
@@ -55,6 +56,8 @@ impl FakeMaps {
     fn check(&mut self) {
         let mut violations = find(&self.content.v4);
         violations.extend(find(&self.content.v6));
+        violations.extend(unnamed(&self.content, &self.content.v4));
+        violations.extend(unnamed(&self.content, &self.content.v6));
         let writes = self.writes;
         self.violations.extend(violations.into_iter().map(|v| format!("write {writes}: {v}")));
     }
@@ -76,8 +79,8 @@ impl Maps for FakeMaps {
                 self.content.services.remove(id);
                 None
             }
-            Op::NodePorts(low, high) => {
-                self.content.node_ports = Some((*low, *high));
+            Op::Settings(settings) => {
+                self.content.settings = Some(*settings);
                 None
             }
             Op::V4(op) => write(&mut self.content.v4, &mut self.retired4, self.now, op),
@@ -93,7 +96,7 @@ impl Maps for FakeMaps {
         Ok(match op {
             Op::NameService(id, name) => content.services.get(id) == Some(name),
             Op::ForgetService(id) => !content.services.contains_key(id),
-            Op::NodePorts(low, high) => content.node_ports == Some((*low, *high)),
+            Op::Settings(settings) => content.settings == Some(*settings),
             Op::V4(op) => holds(&content.v4, op),
             Op::V6(op) => holds(&content.v6, op),
         })
@@ -105,6 +108,8 @@ fn holds<const N: usize>(maps: &FamilyMirror<N>, op: &MapOp<N>) -> bool {
         MapOp::Frontend(key, value) => maps.frontends.get(key) == value.as_ref(),
         MapOp::Backend(id, backend) => maps.backends.get(id) == Some(backend),
         MapOp::Slot(slot, id) => maps.slots.get(slot) == Some(id),
+        MapOp::AddPrefix(prefix) => maps.prefixes.contains(prefix),
+        MapOp::RemovePrefix(prefix) => !maps.prefixes.contains(prefix),
     }
 }
 
@@ -129,6 +134,14 @@ fn write<const N: usize>(
             maps.backends.insert(*id, *backend);
             None
         }
+        MapOp::AddPrefix(prefix) => {
+            maps.prefixes.insert(*prefix);
+            None
+        }
+        MapOp::RemovePrefix(prefix) => {
+            maps.prefixes.remove(prefix);
+            None
+        }
         MapOp::Slot(slot, id) => {
             let same = maps.slots.insert(*slot, *id) == Some(*id);
             let used = maps.frontends.values().any(|f| slots(f).any(|named| named == *slot));
@@ -151,6 +164,14 @@ fn find<const N: usize>(maps: &FamilyMirror<N>) -> Vec<String> {
         }
     }
     violations
+}
+
+/// Source ranges whose service is not there: the next one with its id would begin with them.
+fn unnamed<const N: usize>(all: &Mirror, maps: &FamilyMirror<N>) -> Option<String> {
+    let mut scopes = maps.prefixes.iter().map(|prefix| prefix.scope);
+    let scope =
+        scopes.find(|scope| *scope != SERVICE_CIDRS && !all.services.contains_key(scope))?;
+    Some(format!("there are source ranges of service {scope}, which is not there"))
 }
 
 fn fault_of<const N: usize>(

@@ -45,7 +45,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// A message about the Node. `StartKubeProxy` is the only action that kube-proxy knows there.
+    /// A message about the Node, with the one action that kube-proxy's own have.
     pub fn about_node(warning: bool, reason: &'static str, note: impl Into<String>) -> Self {
         Self {
             regarding: Regarding::Node,

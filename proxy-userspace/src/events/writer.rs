@@ -88,7 +88,7 @@ fn event(message: &Message, node: &str) -> Event {
     let name = regarding.name.as_deref().unwrap_or_default();
     Event {
         metadata: ObjectMeta {
-            name: Some(format!("{name}.{:x}", now.as_nanosecond())),
+            name: Some(event_name(name, now)),
             namespace: Some(namespace),
             ..ObjectMeta::default()
         },
@@ -102,6 +102,13 @@ fn event(message: &Message, node: &str) -> Event {
         reporting_instance: Some(shortened_to(&format!("{CONTROLLER}-{node}"), 128)),
         ..Event::default()
     }
+}
+
+/// A name that is valid whatever the object's is: at most 253 bytes of a DNS subdomain.
+fn event_name(object: &str, now: Timestamp) -> String {
+    let object = shortened_to(object, 230);
+    let object = object.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+    format!("{object}.{:x}", now.as_nanosecond())
 }
 
 /// kube-proxy knows no UIDs either, and writes names.
@@ -153,6 +160,14 @@ mod tests {
         assert_eq!(event.note.unwrap().len(), 1024);
         assert_eq!(event.type_.as_deref(), Some("Warning"));
         assert_eq!(event.regarding.unwrap().kind.as_deref(), Some("Service"));
+    }
+
+    #[test]
+    fn a_long_name_stays_valid() {
+        let node = format!("{}-{}", "n".repeat(229), "x".repeat(20));
+        let event = event(&Message::about_node(false, "Starting", ""), &node);
+        let name = event.metadata.name.unwrap();
+        assert!(name.len() <= 253 && name.starts_with(&format!("{}.", "n".repeat(229))), "{name}");
     }
 
     #[test]

@@ -10,8 +10,8 @@ impl Model {
     pub fn figures(&self) -> Figures {
         [
             ("SERVICES", self.services.delta.written().len()),
-            ("FRONTENDS_V4", self.v4.frontends.delta.written().len()),
-            ("FRONTENDS_V6", self.v6.frontends.delta.written().len()),
+            ("FRONTENDS_V4", self.v4.frontends.written().len()),
+            ("FRONTENDS_V6", self.v6.frontends.written().len()),
             // Arrays are full of values; those that are wanted are in use.
             ("BACKENDS_V4", self.v4.backends.delta.wanted().len()),
             ("BACKENDS_V6", self.v6.backends.delta.wanted().len()),

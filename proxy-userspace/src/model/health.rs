@@ -73,6 +73,10 @@ impl Model {
     }
 
     fn health_check(&self, name: &ObjectName, spec: &ServiceSpec) -> Option<HealthCheck> {
+        let port = spec.health_check_node_port;
+        if port == 0 {
+            return None;
+        }
         let place = Place { node: &self.node_name, zone: &self.zone };
         let slices = self.objects.slices(name).filter(|(_, slice)| !slice.ports.is_empty());
         let endpoints = slices.flat_map(|(_, slice)| &slice.endpoints);
@@ -82,8 +86,7 @@ impl Model {
             let has_family = spec.cluster_ips.iter().any(|ip| ip.to_canonical().is_ipv4() == v4);
             has_family.then(|| addresses.iter().filter(|ip| ip.is_ipv4() == v4).count())
         };
-        let port = spec.health_check_node_port;
-        (port != 0).then(|| HealthCheck { port, v4: count(true), v6: count(false) })
+        Some(HealthCheck { port, v4: count(true), v6: count(false) })
     }
 
     fn no_local(&self, name: &ObjectName, spec: &ServiceSpec) -> BTreeSet<NoLocal> {

@@ -31,17 +31,17 @@ impl Model {
             v4: family(&self.v4, &found.v4),
             v6: family(&self.v6, &found.v6),
             forget_services: strange.copied().collect(),
-            node_ports: self.node_ports.filter(|ports| found.node_ports != Some(*ports)),
+            settings: self.settings.filter(|settings| found.settings != Some(*settings)),
         }
     }
 }
 
 fn family<const N: usize>(tables: &Tables<N>, found: &FamilyMirror<N>) -> FamilyPlan<N> {
     let mut plan = FamilyPlan::default();
-    let frontends = tables.frontends.delta.written();
+    let frontends = tables.frontends.written();
     for (key, value) in frontends {
         if found.frontends.get(key) != Some(value) {
-            plan.switch_frontends.push((*key, *value));
+            plan.switch_frontend(*key, *value);
         }
     }
     plan.retire_frontends =
@@ -62,6 +62,9 @@ fn family<const N: usize>(tables: &Tables<N>, found: &FamilyMirror<N>) -> Family
             plan.fill_slots.push((*slot, *id));
         }
     }
+    let prefixes = tables.prefixes.written();
+    plan.add_prefixes = prefixes.difference(&found.prefixes).copied().collect();
+    plan.narrow_prefixes = found.prefixes.difference(&prefixes).copied().collect();
     plan
 }
 

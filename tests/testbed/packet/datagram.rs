@@ -208,11 +208,15 @@ pub struct IcmpError {
 impl IcmpError {
     /// The frame of an error of this `kind` that `from` sends about a packet it saw.
     pub fn about(from: IpAddr, kind: (u8, u8), packet: &Datagram) -> Vec<u8> {
-        let quoted = &packet.bytes()[14..];
+        Self::quoting(from, kind, packet.src.ip(), &packet.bytes()[14..])
+    }
+
+    /// The same to whomever it tells, with what it quotes as it is.
+    pub fn quoting(from: IpAddr, kind: (u8, u8), to: IpAddr, quoted: &[u8]) -> Vec<u8> {
         let ethernet = PacketBuilder::ethernet2(FROM, TO);
         let unused = [0; 4];
         let mut frame = Vec::new();
-        match (from, packet.src.ip()) {
+        match (from, to) {
             (IpAddr::V4(a), IpAddr::V4(b)) => ethernet
                 .ipv4(a.octets(), b.octets(), 64)
                 .icmpv4_raw(kind.0, kind.1, unused)

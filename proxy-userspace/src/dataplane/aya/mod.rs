@@ -11,6 +11,7 @@ pub mod interfaces;
 pub mod load;
 pub mod maps;
 pub mod pin;
+pub mod prefixes;
 pub mod probe;
 pub mod read;
 pub mod stale;

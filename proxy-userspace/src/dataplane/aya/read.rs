@@ -1,6 +1,9 @@
 //! The maps as values: what a starting controller adopts, and what the command line shows.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    os::fd::AsFd,
+};
 
 use aya::{
     Pod,
@@ -19,6 +22,8 @@ use super::{
     Error,
     maps::{self, NAMES_V4, NAMES_V6, Names},
     pin::Pins,
+    prefixes::{Prefixes, Scoped},
+    sys,
 };
 use crate::model::mirror::{FamilyMirror, Mirror};
 
@@ -30,7 +35,7 @@ pub fn read_mirror(pins: &Pins) -> Result<Mirror, Error> {
         services: pairs(pins, "SERVICES")?.into_iter().collect(),
         v4: family(pins, &NAMES_V4)?,
         v6: family(pins, &NAMES_V6)?,
-        node_ports: Some((settings.node_port_min, settings.node_port_max)),
+        settings: Some(settings),
     })
 }
 
@@ -75,18 +80,34 @@ fn family<const N: usize>(pins: &Pins, names: &Names) -> Result<FamilyMirror<N>,
 where
     FrontendKey<N>: Pod + Ord,
     Backend<N>: Pod,
+    Scoped<N>: Pod,
 {
     let frontends: Vec<(FrontendKey<N>, Frontend)> = pairs(pins, names.frontends)?;
-    let backends = maps::array::<Backend<N>>(pins, names.backends, true)?;
-    let mut used = BTreeMap::new();
-    for id in 0..backends.len() {
-        let backend = backends.get(&id, 0).map_err(|e| reading(names.backends, &e))?;
-        if backend.flags != 0 || backend.generation != 0 {
-            used.insert(id, backend);
-        }
-    }
+    let used = values::<Backend<N>>(pins, names.backends)?
+        .into_iter()
+        .filter(|(_, backend)| backend.flags != 0 || backend.generation != 0)
+        .collect();
     let slots = slots(pins, names, frontends.iter().flat_map(|(_, f)| [f.cluster, f.local]))?;
-    Ok(FamilyMirror { frontends: frontends.into_iter().collect(), backends: used, slots })
+    let prefixes = Prefixes::<N>::open(pins, names.prefixes, true)?;
+    let prefixes = prefixes.keys().collect::<Result<_, _>>();
+    Ok(FamilyMirror {
+        frontends: frontends.into_iter().collect(),
+        backends: used,
+        slots,
+        prefixes: prefixes.map_err(|e| reading(names.prefixes, &e))?,
+    })
+}
+
+/// An array's values, by index.
+fn values<V: Pod>(pins: &Pins, name: &str) -> Result<Vec<(u32, V)>, Error> {
+    let map = maps::array::<V>(pins, name, true)?;
+    let first = map.get(&0, 0).map_err(|e| reading(name, &e))?;
+    let mut found = vec![first; map.len() as usize];
+    let count = sys::open(&pins.map(name), true)
+        .and_then(|map| sys::read_array(map.as_fd(), &mut found))
+        .map_err(|e| Error::os(format!("reading map {name}"), &e))?;
+    found.truncate(count);
+    Ok((0..).zip(found).collect())
 }
 
 fn slots(

@@ -5,17 +5,24 @@ use sluice_common::{
     backend::Backend,
     frontend::{Frontend, FrontendKey, Range},
     net::{Addr, Port, V4},
+    prefix::PrefixKey,
     service::ServiceName,
+    settings::Settings,
 };
 
-use super::super::mirror::Mirror;
-use super::build::{World, service};
+use super::super::{mirror::Mirror, spec::ServiceSpec};
+use super::build::{World, ip, net, service};
 use crate::dataplane::audit::audit;
 
 fn world() -> World {
     let mut world = World::new();
     for i in 1..5 {
-        world.add(&format!("s{i}"), service(&format!("10.96.0.{i}")));
+        let spec = ServiceSpec {
+            load_balancer_ips: vec![ip(&format!("203.0.113.{i}"))],
+            source_ranges: vec![net("198.51.100.0/24"), net("192.0.2.0/24")],
+            ..service(&format!("10.96.0.{i}"))
+        };
+        world.add(&format!("s{i}"), spec);
         world.slice(&format!("s{i}"), &["10.1.0.1", "10.1.0.2"]);
     }
     world.step();
@@ -44,7 +51,9 @@ enum Damage {
     OtherSlot(usize),
     NoName(usize),
     StrangeName(u32),
-    NodePorts,
+    NoPrefix,
+    StrangePrefix(u32),
+    Settings,
 }
 
 fn some_damage() -> impl Strategy<Value = Damage> {
@@ -58,7 +67,9 @@ fn some_damage() -> impl Strategy<Value = Damage> {
         any::<usize>().prop_map(Damage::OtherSlot),
         any::<usize>().prop_map(Damage::NoName),
         (100..200_u32).prop_map(Damage::StrangeName),
-        Just(Damage::NodePorts),
+        Just(Damage::NoPrefix),
+        (0..9_u32).prop_map(Damage::StrangePrefix),
+        Just(Damage::Settings),
     ]
 }
 
@@ -115,7 +126,14 @@ fn harm(maps: &mut Mirror, damage: &Damage, slots: &[u32]) {
             };
             maps.services.insert(*id, name);
         }
-        Damage::NodePorts => maps.node_ports = Some((1, 65_535)),
+        Damage::NoPrefix => drop(v4.prefixes.pop_first()),
+        Damage::StrangePrefix(scope) => {
+            let addr = Addr::new([9, 0, 0, 0]);
+            v4.prefixes.insert(PrefixKey { bits: 40, scope: *scope, addr });
+        }
+        Damage::Settings => {
+            maps.settings = maps.settings.map(|s| Settings { node_port_max: 65_535, ..s });
+        }
     }
 }
 

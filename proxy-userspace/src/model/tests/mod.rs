@@ -2,9 +2,13 @@
 
 mod audit;
 mod build;
+mod cluster_ips;
+mod generate;
 mod health;
 mod limits;
+mod order;
 mod properties;
 mod reference;
 mod rules;
 mod scenarios;
+mod sources;

@@ -1,22 +1,30 @@
 //! Steps and what the maps say after them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use sluice_common::settings::Settings;
 
 use super::super::{
-    Model,
     limits::Limits,
-    spec::{Change, Event, ServiceSpec},
+    mirror::Mirror,
+    spec::{Change, Event, NodeSpec, ServiceSpec},
     text,
 };
-use super::build::{World, config, ip, name, port, service, slice};
+use super::build::{World, ip, list, model, name, port, service, slice};
 
 #[test]
 fn a_service_comes_changes_and_goes() {
     let mut world = World::new();
     world.add("web", service("10.96.0.10"));
-    assert_eq!(world.text(), "10.96.0.10:80/tcp default/web cluster -> none; reject\n");
+    let expected = "10.96.0.10 cluster IP\n\
+                    10.96.0.10:80/tcp default/web cluster -> none; reject\n";
+    assert_eq!(world.text(), expected);
     world.slice("web", &["10.1.0.1"]);
     let expected = "10.1.0.1:8080/tcp endpoint\n\
+                    10.96.0.10 cluster IP\n\
                     10.96.0.10:80/tcp default/web cluster -> 10.1.0.1:8080\n\
                     backend 10.1.0.1:8080 of default/web serving cluster\n";
     assert_eq!(world.text(), expected);
@@ -29,15 +37,33 @@ fn a_service_comes_changes_and_goes() {
 }
 
 #[test]
-fn nothing_is_written_before_both_lists() {
-    // A90.
-    let mut model = Model::new(config(Limits::default()));
-    model.handle(Event::Services(Change::Apply(name("web"), service("10.96.0.10"))));
-    assert!(model.plan().0.is_empty());
-    model.handle(Event::Services(Change::Replace(BTreeMap::new())));
-    assert!(model.plan().0.is_empty());
+fn a90_nothing_but_settings_is_written_before_both_lists_and_the_node() {
+    let mut model = model(Limits::default(), Mirror::default());
+    let events = [
+        Event::Services(Change::Replace([(name("web"), service("10.96.0.10"))].into())),
+        Event::Slices(Change::Replace(BTreeMap::new())),
+        Event::Node(NodeSpec::default()),
+    ];
+    for event in events {
+        let (plan, _) = model.plan();
+        assert_eq!(plan.len(), 1);
+        assert_eq!(plan.settings.map(node_ports), Some((1, 0)));
+        model.handle(event);
+    }
+    assert_eq!(model.plan().0.v4.len(), 2);
+}
+
+#[test]
+fn a17_a_node_that_does_not_come_is_waited_for_half_a_minute() {
+    let mut model = model(Limits::default(), Mirror::default());
+    model.handle(Event::Services(Change::Replace([(name("web"), service("10.96.0.10"))].into())));
     model.handle(Event::Slices(Change::Replace(BTreeMap::new())));
-    assert_eq!(model.plan().0.node_ports, Some((1, 0)));
+    for (second, listed) in [(5, false), (34, false), (35, true)] {
+        model.tick(Duration::from_secs(second));
+        assert_eq!(model.is_listed(), listed, "{second} s");
+    }
+    assert!(!model.is_settled(), "so the controller asks for a plan");
+    assert_eq!(model.plan().0.name_services.len(), 1);
 }
 
 #[test]
@@ -126,10 +152,14 @@ fn node_ports_are_reported_when_they_change() {
     let mut spec = service("10.96.0.10");
     spec.ports[0].node_port = 30080;
     world.add("web", spec);
-    assert_eq!(world.model.plan().0.node_ports, Some((30080, 30080)));
+    assert_eq!(world.model.plan().0.settings.map(node_ports), Some((30080, 30080)));
     world.step();
-    assert_eq!(world.maps.content().node_ports, Some((30080, 30080)));
-    assert_eq!(world.model.plan().0.node_ports, None);
+    assert_eq!(world.maps.content().settings.map(node_ports), Some((30080, 30080)));
+    assert_eq!(world.model.plan().0.settings, None);
+}
+
+fn node_ports(settings: Settings) -> (u16, u16) {
+    (settings.node_port_min, settings.node_port_max)
 }
 
 #[test]
@@ -141,16 +171,15 @@ fn what_is_stale_after_a_restart_goes_with_the_first_plan() {
     }
     world.step();
     let mut after = World {
-        model: Model::adopt(config(Limits::default()), world.maps.content().clone()),
+        model: model(Limits::default(), world.maps.content().clone()),
         maps: crate::dataplane::fake::FakeMaps::holding(world.maps.content().clone()),
     };
     let services = BTreeMap::from([(name("b"), service("10.96.0.2"))]);
-    after.model.handle(Event::Services(Change::Replace(services)));
     let slices = BTreeMap::from([(name("b"), slice("b", &["10.1.0.2"]))]);
-    after.model.handle(Event::Slices(Change::Replace(slices)));
+    list(&mut after.model, services, slices);
     after.step();
     assert!(!text::dump(after.maps.content()).contains("default/a"));
-    assert_eq!(after.maps.writes, 4, "frontend, mark, backend, name of a");
+    assert_eq!(after.maps.writes, 6, "frontend, marks, backend, name of a, and the settings");
 }
 
 #[test]
@@ -159,12 +188,16 @@ fn a_failure_reads_like_a_sentence() {
     world.step();
     world.add("web", service("10.96.0.10"));
     world.slice("web", &["10.1.0.1", "10.1.0.2"]);
-    world.maps.fault = Some(|write| write == 3);
+    world.maps.fault = Some(|write| write == 4);
     let (plan, _) = world.model.plan();
     let report = crate::dataplane::apply(&plan, &mut world.maps, &mut world.model);
-    let line = "writing 1 of 2 backends failed: map FAKE: injected at write 3";
+    let line = "writing 1 of 2 backends failed: map FAKE: injected at write 4";
     assert_eq!(report.failures, [line]);
-    assert_eq!((report.failed, report.deferred), (1, 2), "its slot and the frontend wait");
+    assert_eq!(
+        (report.failed, report.deferred),
+        (1, 3),
+        "its slot, the frontend and the cluster IP wait"
+    );
     world.maps.fault = None;
     assert!(world.frontends()[0].ends_with("-> 10.1.0.1:8080, 10.1.0.2:8080"));
 }

@@ -33,7 +33,8 @@ impl OwnNode {
 
     fn tell(&mut self, converted: Converted<NodeSpec>) -> Vec<Event> {
         let mut events = Vec::new();
-        // The last zone and addresses stay; that the Node is not there is told (A17d).
+        // The last zone and addresses stay; that there is no Node is told (A17d), and the model waits
+        // to hear it (A17).
         let gone = || NodeSpec { leaving: true, ..self.told.clone().unwrap_or_default() };
         let converted = Converted { value: converted.value.or_else(|| Some(gone())), ..converted };
         if let Some(spec) = converted.value

@@ -36,8 +36,10 @@ pub(super) fn run(image: &Image, initrd: &Path, mut line: impl FnMut(&str)) -> R
     let socket = initrd.with_file_name("files.sock");
     let _files = files(&socket)?;
     let kernel = image.root.join(format!("boot/vmlinuz-{}", image.release));
-    let mut qemu = cargo::command("timeout");
-    qemu.arg(PATIENCE.as_secs().to_string())
+    let mut qemu = cargo::command("setpriv");
+    // Whatever ends this process ends the guest.
+    qemu.args(["--pdeathsig", "TERM", "timeout"])
+        .arg(PATIENCE.as_secs().to_string())
         .arg("qemu-system-x86_64")
         .args(["-machine", "q35,memory-backend=memory", "-accel", "tcg,thread=multi"])
         .args(["-cpu", "max", "-smp", "2", "-m", "2048", "-nic", "none"])
