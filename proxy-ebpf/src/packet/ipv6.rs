@@ -54,8 +54,13 @@ pub fn parse(skb: &Skb, packet: &mut Packet<V6>) -> Option<()> {
     if total > present {
         return None;
     }
-    let mut chain =
-        Chain { proto: ip.next, offset: l3 + FIXED, fragment: Fragment::Whole, id: [0; 4] };
+    let mut chain = Chain {
+        proto: ip.next,
+        offset: l3 + FIXED,
+        fragment: Fragment::Whole,
+        fragment_offset: 0,
+        id: [0; 4],
+    };
     for _ in 0..MAX_EXTENSIONS {
         if !chain.goes_on() {
             break;
@@ -68,6 +73,7 @@ pub fn parse(skb: &Skb, packet: &mut Packet<V6>) -> Option<()> {
     packet.l4 = chain.offset as u16;
     packet.payload = (l3 + total).checked_sub(chain.offset)? as u32;
     packet.fragment = chain.fragment;
+    packet.fragment_offset = chain.fragment_offset;
     packet.fragment_id = chain.id;
     packet.key.proto = chain.proto;
     packet.read_addresses(skb)
@@ -89,6 +95,7 @@ struct Chain {
     /// Where it stands.
     offset: usize,
     fragment: Fragment,
+    fragment_offset: u16,
     /// Identification of a fragmented datagram.
     id: [u8; 4],
 }
@@ -109,8 +116,9 @@ impl Chain {
         let extension: Extension = skb.read(self.offset)?;
         let length = match self.proto {
             FRAGMENT => {
+                self.fragment_offset = u16::from_be_bytes(extension.rest) & !7;
                 self.fragment = match u16::from_be_bytes(extension.rest) {
-                    field if field & !7 != 0 => Fragment::Later,
+                    _ if self.fragment_offset != 0 => Fragment::Later,
                     field if field & 1 != 0 => Fragment::First,
                     _ => Fragment::Whole,
                 };

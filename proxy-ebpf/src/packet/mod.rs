@@ -1,12 +1,15 @@
 //! A packet, parsed: who talks to whom, and where its headers stand.
 
 pub mod checksum;
+pub mod crc32c;
 pub mod cursor;
+pub mod early;
 pub mod fragment;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
 pub mod rewrite;
+pub mod sctp;
 
 use sluice_common::{
     flow::FlowKey,
@@ -70,6 +73,8 @@ pub struct Packet<const N: usize> {
     pub l3: u16,
     /// Offset of the transport header.
     pub l4: u16,
+    /// A later fragment's offset in its datagram, as the header has it, without the flags.
+    pub fragment_offset: u16,
     /// Bytes from `l4` to the packet's end.
     pub payload: u32,
     /// Identification of a fragmented datagram, as it stands in the packet.
@@ -150,6 +155,7 @@ where
             fragment: Fragment::Whole,
             l3: l3 as u16,
             l4: 0,
+            fragment_offset: 0,
             payload: 0,
             fragment_id: [0; 4],
         }

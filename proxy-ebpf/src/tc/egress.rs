@@ -107,9 +107,9 @@ where
         false => Reason::Reply,
     };
     let end = rewrite::End::Source;
-    match rewrite::rewrite(skb, packet, end, &flow.addr, flow.port, flow.client_port) {
-        Some(()) => done,
-        None => Reason::Rewrite,
+    match rewrite::rewrite(skb, packet, end, flow) {
+        Ok(()) => done,
+        Err(reason) => reason,
     }
 }
 

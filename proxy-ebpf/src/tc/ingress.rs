@@ -150,9 +150,9 @@ where
     Ip<N>: Family<N>,
 {
     let end = rewrite::End::Destination;
-    match rewrite::rewrite(skb, packet, end, &flow.addr, flow.port, flow.client_port) {
-        Some(()) => done,
-        None => Reason::Rewrite,
+    match rewrite::rewrite(skb, packet, end, flow) {
+        Ok(()) => done,
+        Err(reason) => reason,
     }
 }
 

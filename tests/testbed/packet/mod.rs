@@ -1,11 +1,15 @@
 //! A packet's life through the real programs, by `BPF_PROG_TEST_RUN`: no interface, no namespace.
 
+mod cable;
+mod chunks;
 mod datagram;
 mod lab;
 mod loaded;
 mod prefix;
 mod service;
 
-pub use datagram::{ACK, Datagram, FIN, IcmpError, RST, SYN, tcp, udp};
+pub use cable::Cable;
+pub use chunks::crc32c;
+pub use datagram::{ACK, Datagram, FIN, IcmpError, RST, SYN, sctp, tcp, udp};
 pub use lab::{DROP, Hook, Lab, NEXT, REDIRECT, Seen};
 pub use service::Service;
