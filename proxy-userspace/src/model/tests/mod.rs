@@ -1,8 +1,9 @@
-//! Tests of the model: rules as tables, scenarios as text, properties over random worlds.
+//! Tests of the model: rules as tables, scenarios as text, properties over random worlds, and the
+//! contract told a second time.
 
 mod build;
+mod contract;
 mod limits;
 mod properties;
-mod reference;
 mod rules;
 mod scenarios;

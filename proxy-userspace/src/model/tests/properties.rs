@@ -5,16 +5,14 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::super::{
-    Model, endpoint,
+    Model,
     limits::Limits,
     spec::{
         Change, Endpoint, Event, ObjectName, Protocol, ServicePort, ServiceSpec, SlicePort,
         SliceSpec, TrafficPolicy,
     },
-    topology::Place,
 };
 use super::build::{HERE, World, config, ip, name};
-use super::reference;
 use crate::dataplane::{apply, fake::FakeMaps};
 
 fn policy() -> impl Strategy<Value = TrafficPolicy> {
@@ -248,39 +246,6 @@ proptest! {
         }
         prop_assert!(model.is_settled());
         prop_assert!(model.written().v4.frontends.is_empty());
-    }
-
-    #[test]
-    fn choice_is_what_the_tables_say(
-        endpoints in proptest::collection::btree_map(1..7u8, some_endpoint(), 0..7),
-        internal in policy(),
-        external in policy(),
-        exposed: bool,
-        zone in prop_oneof![Just(""), Just("z"), Just("x")],
-    ) {
-        let mut endpoints: Vec<Endpoint> = endpoints.into_values().collect();
-        for (i, endpoint) in endpoints.iter_mut().enumerate() {
-            endpoint.address = ip(&format!("10.1.0.{}", i + 1));
-        }
-        let slice = SliceSpec {
-            service: name("web"),
-            ports: vec![SlicePort { name: String::new(), protocol: Protocol::Tcp, port: 8080 }],
-            endpoints: endpoints.clone(),
-        };
-        let port = super::build::port("", 80);
-        let union = endpoint::union::<4>(std::iter::once(&slice), &port);
-        let policy = endpoint::Policy { internal, external, exposed };
-        let choice = endpoint::choose(&union, policy, &Place { node: HERE, zone });
-        let shown = |list: &[endpoint::Target<4>]| {
-            list.iter().map(|(addr, _)| super::super::family::ip(addr).to_string()).collect()
-        };
-        let actual = reference::Expected {
-            cluster: shown(&choice.cluster),
-            local: shown(&choice.local),
-            has_endpoints: choice.has_endpoints,
-        };
-        let expected = reference::choose(&endpoints, internal, external, exposed, HERE, zone);
-        prop_assert_eq!(actual, expected);
     }
 }
 

@@ -1,0 +1,215 @@
+//! The model's maps and the contract give every packet the same verdict.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+};
+
+use proptest::prelude::*;
+use sluice_common::backend;
+
+use super::super::super::{
+    Model, family,
+    limits::Limits,
+    mirror::{FamilyMirror, Mirror},
+    name::PortKey,
+    spec::{Change, Event, Protocol},
+    text,
+};
+use super::super::build::{World, config, ip};
+use super::{
+    interpret,
+    lists::{Union, lists, unions},
+    packet::{Masquerading, Packet, Source, Verdict},
+    reference::{self, Owner},
+    worlds::{Cluster, Step, cluster, history},
+};
+
+const PROTOCOLS: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
+
+/// Every address that could make a difference: of frontends, wanted or there, each with every
+/// protocol, and of some that nobody has.
+fn destinations(maps: &Mirror, cluster: &Cluster) -> BTreeSet<SocketAddr> {
+    let mut found: BTreeSet<SocketAddr> =
+        reference::destinations(cluster).into_iter().map(|(to, _)| to).collect();
+    let node_ips = &cluster.node.addresses;
+    let mut add = |ip: IpAddr, port: u16| {
+        let at = if ip.is_unspecified() {
+            node_ips.iter().copied().filter(|node| node.is_ipv4() == ip.is_ipv4()).collect()
+        } else {
+            vec![ip]
+        };
+        found.extend(at.into_iter().map(|ip| SocketAddr::new(ip, port)));
+    };
+    for key in maps.v4.frontends.keys() {
+        add(family::ip(&key.addr), key.port.number());
+    }
+    for key in maps.v6.frontends.keys() {
+        add(family::ip(&key.addr), key.port.number());
+    }
+    for spec in cluster.services.values() {
+        spec.cluster_ips.iter().for_each(|ip| add(*ip, 1));
+    }
+    found.extend([SocketAddr::new(ip("10.96.9.9"), 80), SocketAddr::new(ip("fd00::99"), 80)]);
+    found
+}
+
+fn packets(maps: &Mirror, cluster: &Cluster) -> Vec<Packet> {
+    let mut packets = Vec::new();
+    for to in destinations(maps, cluster) {
+        for protocol in PROTOCOLS {
+            for source in [Source::Pod, Source::Node, Source::Other] {
+                packets.push(Packet { source, to, protocol });
+            }
+        }
+    }
+    packets
+}
+
+/// Whether the maps give every packet the verdict of the contract. Where A9 leaves open which of
+/// two entries counts, one answer has to fit all packets of the service port.
+fn check(maps: &Mirror, cluster: &Cluster, how: Masquerading) -> Result<(), TestCaseError> {
+    let mut owned: BTreeMap<(PortKey, bool), Vec<(Owner<'_>, Packet)>> = BTreeMap::new();
+    for packet in packets(maps, cluster) {
+        if let Some(owner) = reference::owner(cluster, packet.to, packet.protocol) {
+            let key = (owner.key.clone(), packet.to.is_ipv4());
+            owned.entry(key).or_default().push((owner, packet));
+        } else {
+            let actual = interpret::verdict(maps, cluster, how, &packet);
+            prop_assert_eq!(actual, Verdict::Untouched, "{:?}", packet);
+        }
+    }
+    for ((key, v4), packets) in owned {
+        let unions = unions(cluster, &key, v4);
+        let wrong = |union| check_port(maps, cluster, how, &packets, union);
+        let complaints: Vec<String> = unions.iter().map_while(wrong).collect();
+        prop_assert!(complaints.len() < unions.len(), "{}: {}", key, complaints.join("\nor: "));
+    }
+    Ok(())
+}
+
+/// What is wrong with a service port in one family if these are its endpoints.
+fn check_port(
+    maps: &Mirror,
+    cluster: &Cluster,
+    how: Masquerading,
+    packets: &[(Owner<'_>, Packet)],
+    union: &Union,
+) -> Option<String> {
+    for (owner, packet) in packets {
+        let expected = reference::verdict(cluster, how, owner, union, packet);
+        let actual = interpret::verdict(maps, cluster, how, packet);
+        if actual != expected {
+            return Some(format!("{packet:?}: {actual:?}, but the contract says {expected:?}"));
+        }
+    }
+    let (owner, packet) = packets.first()?;
+    if packet.to.is_ipv4() {
+        check_backends(&maps.v4, maps, cluster, owner, union)
+    } else {
+        check_backends(&maps.v6, maps, cluster, owner, union)
+    }
+}
+
+/// What is wrong with a service port's backends (A33, A34, A73) and endpoint marks.
+fn check_backends<const N: usize>(
+    family: &FamilyMirror<N>,
+    maps: &Mirror,
+    cluster: &Cluster,
+    owner: &Owner<'_>,
+    union: &Union,
+) -> Option<String> {
+    let lists = lists(cluster, owner.spec, owner.port, N == 4, union);
+    let bit = |set: bool, bit: u8| if set { bit } else { 0 };
+    let flags_of = |at: &SocketAddr, serving: bool| {
+        bit(serving, backend::flags::SERVING)
+            | bit(lists.cluster.contains(at), backend::flags::CLUSTER)
+            | bit(lists.local.contains(at), backend::flags::LOCAL)
+    };
+    let expected: BTreeMap<SocketAddr, u8> = union
+        .iter()
+        .map(|(at, endpoint)| (*at, flags_of(at, endpoint.serving)))
+        .filter(|(_, flags)| *flags != 0)
+        .collect();
+    let of_port =
+        |id: &u32| maps.services.get(id).and_then(PortKey::parse).as_ref() == Some(&owner.key);
+    let actual: BTreeMap<SocketAddr, u8> = family
+        .backends
+        .values()
+        .filter(|backend| backend.flags != 0 && of_port(&backend.service))
+        .map(|backend| {
+            (SocketAddr::new(family::ip(&backend.addr), backend.port.number()), backend.flags)
+        })
+        .collect();
+    (actual != expected).then(|| format!("backends are {actual:?}, expected {expected:?}"))
+}
+
+fn how() -> impl Strategy<Value = Masquerading> {
+    any::<(bool, bool)>().prop_map(|(all, detector)| Masquerading { all, detector })
+}
+
+/// The final objects one by one, in an order drawn by lot.
+fn arrivals() -> impl Strategy<Value = (Cluster, Vec<Event>)> {
+    cluster().prop_flat_map(|cluster| {
+        let services = cluster.services.clone().into_iter();
+        let slices = cluster.slices.clone().into_iter();
+        let events: Vec<Event> = services
+            .map(|(name, spec)| Event::Services(Change::Apply(name, spec)))
+            .chain(slices.map(|(name, spec)| Event::Slices(Change::Apply(name, spec))))
+            .chain([Event::Node(cluster.node.clone())])
+            .collect();
+        (Just(cluster), Just(events).prop_shuffle())
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_maps_say_what_the_contract_says_after_any_history(
+        steps in history(),
+        how in how(),
+    ) {
+        let mut cluster = Cluster::new();
+        let mut world = World::new();
+        world.model.handle(Event::Node(cluster.node.clone()));
+        for step in steps.into_iter().chain([Step::Write]) {
+            cluster.take(&step);
+            match step {
+                Step::Event(event) => world.model.handle(event),
+                Step::Bound(addresses) => world.model.set_local_addresses(addresses),
+                Step::Wait => world.wait(),
+                Step::Write => {
+                    world.step();
+                    check(world.maps.content(), &cluster, how)?;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_maps_say_what_the_contract_says_in_any_order_of_arrival(
+        (cluster, events) in arrivals(),
+        pauses in proptest::collection::vec(any::<bool>(), 1..8),
+        how in how(),
+    ) {
+        let mut model = Model::new(config(Limits::default()));
+        model.handle(Event::Services(Change::Replace(BTreeMap::new())));
+        model.handle(Event::Slices(Change::Replace(BTreeMap::new())));
+        for (event, pause) in events.into_iter().zip(pauses.iter().cycle()) {
+            model.handle(event);
+            if *pause {
+                model.plan();
+            }
+        }
+        model.plan();
+        check(&model.wanted(), &cluster, how)?;
+
+        let mut at_once = Model::new(config(Limits::default()));
+        at_once.handle(Event::Node(cluster.node));
+        at_once.handle(Event::Slices(Change::Replace(cluster.slices)));
+        at_once.handle(Event::Services(Change::Replace(cluster.services)));
+        at_once.plan();
+        prop_assert_eq!(text::dump(&model.wanted()), text::dump(&at_once.wanted()));
+    }
+}
