@@ -4,6 +4,7 @@
 mod build;
 mod contract;
 mod limits;
+mod manifests;
 mod properties;
 mod rules;
 mod scenarios;
