@@ -122,9 +122,10 @@ fn check_backends<const N: usize>(
     let lists = lists(cluster, owner.spec, owner.port, N == 4, union);
     let bit = |set: bool, bit: u8| if set { bit } else { 0 };
     let flags_of = |at: &SocketAddr, serving: bool| {
-        bit(serving, backend::flags::SERVING)
-            | bit(lists.cluster.contains(at), backend::flags::CLUSTER)
-            | bit(lists.local.contains(at), backend::flags::LOCAL)
+        let (cluster, local) = (lists.cluster.contains(at), lists.local.contains(at));
+        bit(serving || cluster || local, backend::flags::SERVING)
+            | bit(cluster, backend::flags::CLUSTER)
+            | bit(local, backend::flags::LOCAL)
     };
     let expected: BTreeMap<SocketAddr, u8> = union
         .iter()
