@@ -111,7 +111,7 @@ fn check_port(
     }
 }
 
-/// What is wrong with a service port's backends (A33, A34, A73) and endpoint marks.
+/// What is wrong with a service port's backends (A33, A34, A36, A73).
 fn check_backends<const N: usize>(
     family: &FamilyMirror<N>,
     maps: &Mirror,
