@@ -1,12 +1,14 @@
 //! The content of the maps as a value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sluice_common::{
     backend::Backend,
     frontend::{Frontend, FrontendKey},
     net::{V4, V6},
+    prefix::PrefixKey,
     service::ServiceName,
+    settings::Settings,
 };
 
 /// The maps of one family.
@@ -18,11 +20,18 @@ pub struct FamilyMirror<const N: usize> {
     pub slots: BTreeMap<u32, u32>,
     /// BACKENDS, with the free ones that have a generation.
     pub backends: BTreeMap<u32, Backend<N>>,
+    /// PREFIXES.
+    pub prefixes: BTreeSet<PrefixKey<N>>,
 }
 
 impl<const N: usize> Default for FamilyMirror<N> {
     fn default() -> Self {
-        Self { frontends: BTreeMap::new(), slots: BTreeMap::new(), backends: BTreeMap::new() }
+        Self {
+            frontends: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            backends: BTreeMap::new(),
+            prefixes: BTreeSet::new(),
+        }
     }
 }
 
@@ -35,6 +44,6 @@ pub struct Mirror {
     pub v4: FamilyMirror<V4>,
     /// IPv6.
     pub v6: FamilyMirror<V6>,
-    /// The NodePort range as written, if known.
-    pub node_ports: Option<(u16, u16)>,
+    /// SETTINGS, if known.
+    pub settings: Option<Settings>,
 }

@@ -2,6 +2,7 @@
 
 mod datagram;
 mod lab;
+mod prefix;
 mod service;
 
 pub use datagram::{ACK, Datagram, FIN, IcmpError, RST, SYN, tcp, udp};

@@ -19,6 +19,7 @@ use super::{
     Error,
     maps::{self, NAMES_V4, NAMES_V6, Names},
     pin::Pins,
+    prefixes::{Prefixes, Scoped},
 };
 use crate::model::mirror::{FamilyMirror, Mirror};
 
@@ -30,7 +31,7 @@ pub fn read_mirror(pins: &Pins) -> Result<Mirror, Error> {
         services: pairs(pins, "SERVICES")?.into_iter().collect(),
         v4: family(pins, &NAMES_V4)?,
         v6: family(pins, &NAMES_V6)?,
-        node_ports: Some((settings.node_port_min, settings.node_port_max)),
+        settings: Some(settings),
     })
 }
 
@@ -75,6 +76,7 @@ fn family<const N: usize>(pins: &Pins, names: &Names) -> Result<FamilyMirror<N>,
 where
     FrontendKey<N>: Pod + Ord,
     Backend<N>: Pod,
+    Scoped<N>: Pod,
 {
     let frontends: Vec<(FrontendKey<N>, Frontend)> = pairs(pins, names.frontends)?;
     let backends = maps::array::<Backend<N>>(pins, names.backends, true)?;
@@ -86,7 +88,14 @@ where
         }
     }
     let slots = slots(pins, names, frontends.iter().flat_map(|(_, f)| [f.cluster, f.local]))?;
-    Ok(FamilyMirror { frontends: frontends.into_iter().collect(), backends: used, slots })
+    let prefixes = Prefixes::<N>::open(pins, names.prefixes, true)?;
+    let prefixes = prefixes.keys().collect::<Result<_, _>>();
+    Ok(FamilyMirror {
+        frontends: frontends.into_iter().collect(),
+        backends: used,
+        slots,
+        prefixes: prefixes.map_err(|e| reading(names.prefixes, &e))?,
+    })
 }
 
 fn slots(

@@ -14,10 +14,11 @@ use std::{
 use super::super::{
     Model,
     limits::Limits,
+    mirror::Mirror,
     spec::{Change, Event},
     text,
 };
-use super::build::{HERE, config};
+use super::build::{self, HERE};
 use crate::source::manifest;
 
 /// So many orders of each file's events are tried.
@@ -63,7 +64,7 @@ fn shuffle<T>(items: &mut [T], order: u64) {
 }
 
 fn empty() -> Model {
-    let mut model = Model::new(config(Limits::default()));
+    let mut model = build::model(Limits::default(), Mirror::default());
     model.handle(Event::Services(Change::Replace(BTreeMap::new())));
     model.handle(Event::Slices(Change::Replace(BTreeMap::new())));
     model

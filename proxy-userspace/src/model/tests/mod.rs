@@ -2,9 +2,13 @@
 //! contract told a second time.
 
 mod build;
+mod cluster_ips;
 mod contract;
+mod generate;
 mod limits;
 mod manifests;
+mod order;
 mod properties;
 mod rules;
 mod scenarios;
+mod sources;

@@ -6,7 +6,11 @@ use std::{
 };
 
 use proptest::prelude::*;
-use sluice_common::backend;
+use sluice_common::{
+    backend,
+    net::{Addr, Prefix},
+    settings::{Settings, detector, flags},
+};
 
 use super::super::super::{
     Model, family,
@@ -16,11 +20,11 @@ use super::super::super::{
     spec::{Change, Event, Protocol},
     text,
 };
-use super::super::build::{World, config, ip};
+use super::super::build::{self, World, config, ip};
 use super::{
     interpret,
     lists::{Union, lists, unions},
-    packet::{Masquerading, Packet, Source, Verdict},
+    packet::{Packet, Source, Switches},
     reference::{self, Owner},
     worlds::{Cluster, Step, cluster, history},
 };
@@ -50,7 +54,10 @@ fn destinations(maps: &Mirror, cluster: &Cluster) -> BTreeSet<SocketAddr> {
     for spec in cluster.services.values() {
         spec.cluster_ips.iter().for_each(|ip| add(*ip, 1));
     }
-    found.extend([SocketAddr::new(ip("10.96.9.9"), 80), SocketAddr::new(ip("fd00::99"), 80)]);
+    found.extend(
+        ["10.96.0.14", "10.96.9.9", "10.200.0.1", "fd00::99", "fd00::9:9:9"]
+            .map(|nobody| SocketAddr::new(ip(nobody), 80)),
+    );
     found
 }
 
@@ -58,25 +65,43 @@ fn packets(maps: &Mirror, cluster: &Cluster) -> Vec<Packet> {
     let mut packets = Vec::new();
     for to in destinations(maps, cluster) {
         for protocol in PROTOCOLS {
-            for source in [Source::Pod, Source::Node, Source::Other] {
-                packets.push(Packet { source, to, protocol });
-            }
+            let from = sources(cluster, to).into_iter();
+            packets.extend(from.map(|(source, client)| Packet { source, client, to, protocol }));
         }
     }
     packets
 }
 
+/// A pod, the node, one of its sockets, somebody else; and what goes from the node to an address
+/// that it has itself, and so comes from there (A53).
+fn sources(cluster: &Cluster, to: SocketAddr) -> [(Source, Option<IpAddr>); 5] {
+    let [pod, node, other] = if to.is_ipv4() {
+        ["10.1.0.200", "198.51.100.1", "203.0.113.200"]
+    } else {
+        ["fd01::200", "2001:db8::1", "2001:db8:f::1"]
+    };
+    let is_own = cluster.bound.contains(&to.ip()) || cluster.node.addresses.contains(&to.ip());
+    [
+        (Source::Pod, Some(ip(pod))),
+        (Source::Node, Some(ip(node))),
+        (Source::Node, None),
+        (Source::Other, Some(ip(other))),
+        (if is_own { Source::Node } else { Source::Other }, Some(to.ip())),
+    ]
+}
+
 /// Whether the maps give every packet the verdict of the contract. Where A9 leaves open which of
 /// two entries counts, one answer has to fit all packets of the service port.
-fn check(maps: &Mirror, cluster: &Cluster, how: Masquerading) -> Result<(), TestCaseError> {
+fn check(maps: &Mirror, cluster: &Cluster, how: Switches) -> Result<(), TestCaseError> {
     let mut owned: BTreeMap<(PortKey, bool), Vec<(Owner<'_>, Packet)>> = BTreeMap::new();
     for packet in packets(maps, cluster) {
         if let Some(owner) = reference::owner(cluster, packet.to, packet.protocol) {
             let key = (owner.key.clone(), packet.to.is_ipv4());
             owned.entry(key).or_default().push((owner, packet));
         } else {
-            let actual = interpret::verdict(maps, cluster, how, &packet);
-            prop_assert_eq!(actual, Verdict::Untouched, "{:?}", packet);
+            let actual = interpret::verdict(maps, cluster, &packet);
+            let expected = reference::unowned(cluster, how, packet.to.ip());
+            prop_assert_eq!(actual, expected, "{:?}", packet);
         }
     }
     for ((key, v4), packets) in owned {
@@ -92,13 +117,13 @@ fn check(maps: &Mirror, cluster: &Cluster, how: Masquerading) -> Result<(), Test
 fn check_port(
     maps: &Mirror,
     cluster: &Cluster,
-    how: Masquerading,
+    how: Switches,
     packets: &[(Owner<'_>, Packet)],
     union: &Union,
 ) -> Option<String> {
     for (owner, packet) in packets {
         let expected = reference::verdict(cluster, how, owner, union, packet);
-        let actual = interpret::verdict(maps, cluster, how, packet);
+        let actual = interpret::verdict(maps, cluster, packet);
         if actual != expected {
             return Some(format!("{packet:?}: {actual:?}, but the contract says {expected:?}"));
         }
@@ -145,8 +170,36 @@ fn check_backends<const N: usize>(
     (actual != expected).then(|| format!("backends are {actual:?}, expected {expected:?}"))
 }
 
-fn how() -> impl Strategy<Value = Masquerading> {
-    any::<(bool, bool)>().prop_map(|(all, detector)| Masquerading { all, detector })
+fn switches() -> impl Strategy<Value = Switches> {
+    any::<(bool, bool, bool)>().prop_map(|(masquerade_all, detector, unknown_rejected)| Switches {
+        masquerade_all,
+        detector,
+        unknown_rejected,
+    })
+}
+
+/// What the controller makes of the switches.
+fn settings(how: Switches) -> Settings {
+    let bits = |set: bool, bits: u32| if set { bits } else { 0 };
+    let unknown = flags::CLUSTER_IPS_V4 | flags::CLUSTER_IPS_V6;
+    let mode = if how.detector { detector::PREFIX } else { detector::NONE };
+    let mask = |bytes: [u8; 2]| [bytes[0], bytes[1], 0, 0];
+    let mut settings = Settings {
+        flags: bits(how.masquerade_all, flags::MASQUERADE_ALL)
+            | bits(how.unknown_rejected, unknown),
+        detector_v4: mode,
+        detector_v6: mode,
+        ..build::settings()
+    };
+    settings.pods_v4 = Prefix { addr: Addr::new(mask([10, 1])), mask: Addr::new(mask([255, 255])) };
+    settings.pods_v6.addr.bytes[..2].copy_from_slice(&[0xfd, 0x01]);
+    settings.pods_v6.mask.bytes[..2].copy_from_slice(&[255, 255]);
+    settings
+}
+
+fn tell(model: &mut Model, cluster: &Cluster, how: Switches) {
+    model.set_settings(settings(how));
+    model.set_primary_addresses(cluster.primary.clone());
 }
 
 /// The final objects one by one, in an order drawn by lot.
@@ -157,7 +210,7 @@ fn arrivals() -> impl Strategy<Value = (Cluster, Vec<Event>)> {
         let events: Vec<Event> = services
             .map(|(name, spec)| Event::Services(Change::Apply(name, spec)))
             .chain(slices.map(|(name, spec)| Event::Slices(Change::Apply(name, spec))))
-            .chain([Event::Node(cluster.node.clone())])
+            .chain([Event::Node(cluster.node.clone()), Event::ServiceCidrs(cluster.cidrs.clone())])
             .collect();
         (Just(cluster), Just(events).prop_shuffle())
     })
@@ -169,16 +222,18 @@ proptest! {
     #[test]
     fn the_maps_say_what_the_contract_says_after_any_history(
         steps in history(),
-        how in how(),
+        how in switches(),
     ) {
         let mut cluster = Cluster::new();
         let mut world = World::new();
         world.model.handle(Event::Node(cluster.node.clone()));
+        tell(&mut world.model, &cluster, how);
         for step in steps.into_iter().chain([Step::Write]) {
             cluster.take(&step);
             match step {
                 Step::Event(event) => world.model.handle(event),
                 Step::Bound(addresses) => world.model.set_local_addresses(addresses),
+                Step::Primary(addresses) => world.model.set_primary_addresses(addresses),
                 Step::Wait => world.wait(),
                 Step::Write => {
                     world.step();
@@ -192,9 +247,10 @@ proptest! {
     fn the_maps_say_what_the_contract_says_in_any_order_of_arrival(
         (cluster, events) in arrivals(),
         pauses in proptest::collection::vec(any::<bool>(), 1..8),
-        how in how(),
+        how in switches(),
     ) {
         let mut model = Model::new(config(Limits::default()));
+        tell(&mut model, &cluster, how);
         model.handle(Event::Services(Change::Replace(BTreeMap::new())));
         model.handle(Event::Slices(Change::Replace(BTreeMap::new())));
         for (event, pause) in events.into_iter().zip(pauses.iter().cycle()) {
@@ -207,7 +263,9 @@ proptest! {
         check(&model.wanted(), &cluster, how)?;
 
         let mut at_once = Model::new(config(Limits::default()));
+        tell(&mut at_once, &cluster, how);
         at_once.handle(Event::Node(cluster.node));
+        at_once.handle(Event::ServiceCidrs(cluster.cidrs));
         at_once.handle(Event::Slices(Change::Replace(cluster.slices)));
         at_once.handle(Event::Services(Change::Replace(cluster.services)));
         at_once.plan();

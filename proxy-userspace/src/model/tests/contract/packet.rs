@@ -1,6 +1,9 @@
 //! A packet as far as a verdict depends on it, and the verdict.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
 
 use super::super::super::spec::Protocol;
 
@@ -19,15 +22,21 @@ pub(super) enum Source {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Packet {
     pub(super) source: Source,
+    /// The source's address. The node's sockets, which are asked before one is chosen, have none.
+    pub(super) client: Option<IpAddr>,
     pub(super) to: SocketAddr,
     pub(super) protocol: Protocol,
 }
 
-/// What the command line says about masquerading (A40, A45).
+/// What the command line says.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Masquerading {
-    pub(super) all: bool,
+pub(super) struct Switches {
+    /// A40.
+    pub(super) masquerade_all: bool,
+    /// A45.
     pub(super) detector: bool,
+    /// A51 and A52, or as in iptables mode (A102).
+    pub(super) unknown_rejected: bool,
 }
 
 /// What becomes of a packet.

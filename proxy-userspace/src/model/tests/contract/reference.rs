@@ -2,13 +2,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
+
 use super::super::super::{
     name::PortKey,
     spec::{ObjectName, Protocol, ServicePort, ServiceSpec, TrafficPolicy},
 };
 use super::{
     lists::{Union, lists},
-    packet::{Masquerading, Packet, Source, Verdict},
+    packet::{Packet, Source, Switches, Verdict},
     worlds::Cluster,
 };
 
@@ -109,14 +111,51 @@ pub(super) fn destinations(cluster: &Cluster) -> Vec<(SocketAddr, Protocol)> {
     found
 }
 
-/// What becomes of a packet to an owner's address (A40–A49), with these endpoints.
+/// What becomes of a packet that no service port owns (A51, A52).
+pub(super) fn unowned(cluster: &Cluster, how: Switches, to: IpAddr) -> Verdict {
+    if !how.unknown_rejected || cluster.bound.contains(&to) {
+        return Verdict::Untouched; // A102; PEERS C44
+    }
+    let is_active = cluster.services.values().any(|spec| spec.cluster_ips.contains(&to));
+    if is_active {
+        return Verdict::Reject; // A51
+    }
+    if cluster.cidrs.iter().any(|net| net.contains(&to)) {
+        return Verdict::Drop; // A52
+    }
+    Verdict::Untouched
+}
+
+/// Whether the source may come to the owner's address (A53).
+fn admits(cluster: &Cluster, owner: &Owner<'_>, packet: &Packet) -> bool {
+    let v4 = packet.to.is_ipv4();
+    let ranges: Vec<&IpNet> =
+        owner.spec.source_ranges.iter().filter(|net| net.addr().is_ipv4() == v4).collect();
+    let restricts = !ranges.is_empty() && ranges.iter().all(|net| net.prefix_len() != 0); // A16
+    if !restricts || !owner.kinds.contains(&Kind::LoadBalancer) {
+        return true;
+    }
+    let listed = |ip: &IpAddr| ranges.iter().any(|net| net.contains(ip));
+    let lists_node = cluster.primary.iter().any(listed);
+    match &packet.client {
+        Some(client) => {
+            listed(client) || (lists_node && owner.spec.load_balancer_ips.contains(client))
+        }
+        None => lists_node,
+    }
+}
+
+/// What becomes of a packet to an owner's address (A40–A49, A53), with these endpoints.
 pub(super) fn verdict(
     cluster: &Cluster,
-    how: Masquerading,
+    how: Switches,
     owner: &Owner<'_>,
     union: &Union,
     packet: &Packet,
 ) -> Verdict {
+    if !admits(cluster, owner, packet) {
+        return Verdict::Drop; // Even with zero endpoints.
+    }
     let lists = lists(cluster, owner.spec, owner.port, packet.to.is_ipv4(), union);
     if !lists.has_endpoints {
         return Verdict::Reject; // A47
@@ -127,7 +166,10 @@ pub(super) fn verdict(
             TrafficPolicy::Cluster => lists.cluster,
             TrafficPolicy::Local => lists.local,
         };
-        return Verdict::forward(list, how.all || (how.detector && packet.source != Source::Pod));
+        return Verdict::forward(
+            list,
+            how.masquerade_all || (how.detector && packet.source != Source::Pod),
+        );
     }
     match (owner.spec.external_policy, packet.source) {
         (TrafficPolicy::Cluster, _) => Verdict::forward(lists.cluster, true), // A41

@@ -5,6 +5,7 @@ use std::{
     net::IpAddr,
 };
 
+use ipnet::IpNet;
 use proptest::{
     collection::{btree_map, vec},
     prelude::*,
@@ -15,7 +16,7 @@ use super::super::super::spec::{
     Change, Endpoint, Event, NodeSpec, ObjectName, Protocol, ServicePort, ServiceSpec, SlicePort,
     SliceSpec, TrafficPolicy,
 };
-use super::super::build::{HERE, ip};
+use super::super::build::{HERE, ip, net};
 
 /// Everything the model is told, as last told.
 #[derive(Clone, Debug)]
@@ -24,7 +25,11 @@ pub(super) struct Cluster {
     pub(super) services: BTreeMap<ObjectName, ServiceSpec>,
     pub(super) slices: BTreeMap<ObjectName, SliceSpec>,
     pub(super) node: NodeSpec,
-    /// Addresses of the node's interfaces.
+    /// The node's primary addresses.
+    pub(super) primary: Vec<IpAddr>,
+    /// ServiceCIDRs.
+    pub(super) cidrs: Vec<IpNet>,
+    /// Addresses of services that the node's interfaces have.
     pub(super) bound: BTreeSet<IpAddr>,
 }
 
@@ -35,6 +40,8 @@ impl Cluster {
             services: BTreeMap::new(),
             slices: BTreeMap::new(),
             node: node(""),
+            primary: node("").addresses,
+            cidrs: Vec::new(),
             bound: BTreeSet::new(),
         }
     }
@@ -44,8 +51,10 @@ impl Cluster {
             Step::Event(Event::Services(change)) => take(&mut self.services, change),
             Step::Event(Event::Slices(change)) => take(&mut self.slices, change),
             Step::Event(Event::Node(node)) => self.node = node,
+            Step::Event(Event::ServiceCidrs(cidrs)) => self.cidrs = cidrs,
             Step::Event(other) => panic!("not generated: {other:?}"),
             Step::Bound(addresses) => self.bound = addresses,
+            Step::Primary(addresses) => self.primary = addresses,
             Step::Write | Step::Wait => {}
         }
     }
@@ -65,6 +74,8 @@ pub(super) enum Step {
     Event(Event),
     /// The node's interfaces have these addresses now.
     Bound(BTreeSet<IpAddr>),
+    /// The node's primary addresses are these now.
+    Primary(Vec<IpAddr>),
     /// What is pending gets written.
     Write,
     /// The grace period passes.
@@ -76,6 +87,7 @@ pub(super) fn history() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
+    let primary = subsequence(vec![ip("198.51.100.1"), ip("2001:db8::1")], 0..=2);
     let bound = subsequence(vec![ip("10.96.0.1"), ip("fd00::1"), ip("192.0.2.1")], 0..=3);
     prop_oneof![
         6 => (service_name(), service())
@@ -88,6 +100,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => slices().prop_map(|all| Step::Event(Event::Slices(Change::Replace(all)))),
         2 => zone().prop_map(|zone| Step::Event(Event::Node(node(zone)))),
         1 => bound.prop_map(|bound| Step::Bound(bound.into_iter().collect())),
+        1 => primary.prop_map(Step::Primary),
+        2 => cidrs().prop_map(|cidrs| Step::Event(Event::ServiceCidrs(cidrs))),
         5 => Just(Step::Write),
         1 => Just(Step::Wait),
     ]
@@ -95,12 +109,25 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// A cluster all at once.
 pub(super) fn cluster() -> impl Strategy<Value = Cluster> {
-    (services(), slices(), zone()).prop_map(|(services, slices, zone)| Cluster {
+    (services(), slices(), zone(), cidrs()).prop_map(|(services, slices, zone, cidrs)| Cluster {
         services,
         slices,
         node: node(zone),
+        cidrs,
         ..Cluster::new()
     })
+}
+
+fn cidrs() -> impl Strategy<Value = Vec<IpNet>> {
+    subsequence(["10.96.0.0/12", "10.96.0.0/28", "fd00::/108"].map(net).to_vec(), 0..=3)
+}
+
+/// Ranges with clients, with the node, with everything, and with nothing of interest.
+fn source_ranges() -> impl Strategy<Value = Vec<IpNet>> {
+    let v4 = ["10.1.0.0/16", "198.51.100.0/24", "203.0.113.200/32", "203.0.113.0/24", "0.0.0.0/0"];
+    let v6 = ["fd01::/16", "2001:db8::/64", "2001:db8:f::/48", "::/0"];
+    let all: Vec<IpNet> = v4.into_iter().chain(v6).map(net).collect();
+    prop_oneof![1 => Just(Vec::new()), 2 => subsequence(all, 1..=3)]
 }
 
 fn services() -> impl Strategy<Value = BTreeMap<ObjectName, ServiceSpec>> {
@@ -172,14 +199,15 @@ prop_compose! {
             2 => Just(Vec::new()),
             1 => ips(&["192.0.2.2", "203.0.113.1"], &["2001:db8:2::1"]),
         ],
+        source_ranges in source_ranges(),
         ports in ports(),
         external_policy in policy(),
         internal_policy in policy(),
         affinity_timeout in select(vec![0, 0, 60]),
     ) -> ServiceSpec {
         ServiceSpec {
-            cluster_ips, external_ips, load_balancer_ips, ports, external_policy, internal_policy,
-            affinity_timeout, source_ranges: Vec::new(), health_check_node_port: 0,
+            cluster_ips, external_ips, load_balancer_ips, source_ranges, ports, external_policy,
+            internal_policy, affinity_timeout, health_check_node_port: 0,
         }
     }
 }
