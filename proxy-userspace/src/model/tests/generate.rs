@@ -60,7 +60,7 @@ fn some_ranges() -> impl Strategy<Value = Vec<IpNet>> {
         "fd02::/16",
     ]);
     let ranges = proptest::collection::vec(range, 0..4);
-    ranges.prop_map(|texts| texts.into_iter().map(|text| net(text)).collect())
+    ranges.prop_map(|texts| texts.into_iter().map(net).collect())
 }
 
 fn some_service() -> impl Strategy<Value = ServiceSpec> {

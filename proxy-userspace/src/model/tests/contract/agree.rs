@@ -6,27 +6,21 @@ use std::{
 };
 
 use proptest::prelude::*;
-use sluice_common::{
-    backend,
-    net::{Addr, Prefix},
-    settings::{Settings, detector, flags},
-};
+use sluice_common::backend;
 
 use super::super::super::{
-    Model, family,
-    limits::Limits,
+    family,
     mirror::{FamilyMirror, Mirror},
     name::PortKey,
-    spec::{Change, Event, Protocol},
-    text,
+    spec::Protocol,
 };
-use super::super::build::{self, World, config, ip};
+use super::super::build::{ip, net};
 use super::{
     interpret,
     lists::{Union, lists, unions},
     packet::{Packet, Source, Switches},
     reference::{self, Owner},
-    worlds::{Cluster, Step, cluster, history},
+    worlds::Cluster,
 };
 
 const PROTOCOLS: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
@@ -72,27 +66,33 @@ fn packets(maps: &Mirror, cluster: &Cluster) -> Vec<Packet> {
     packets
 }
 
-/// A pod, the node, one of its sockets, somebody else; and what goes from the node to an address
-/// that it has itself, and so comes from there (A53).
+/// A pod, the node, one of its sockets, somebody else; and what comes from the very address that it
+/// goes to, as from a node that has a load balancer's address itself (A53).
 fn sources(cluster: &Cluster, to: SocketAddr) -> [(Source, Option<IpAddr>); 5] {
     let [pod, node, other] = if to.is_ipv4() {
         ["10.1.0.200", "198.51.100.1", "203.0.113.200"]
     } else {
         ["fd01::200", "2001:db8::1", "2001:db8:f::1"]
     };
-    let is_own = cluster.bound.contains(&to.ip()) || cluster.node.addresses.contains(&to.ip());
+    let to_node = cluster.bound.contains(&to.ip()) || cluster.node.addresses.contains(&to.ip());
+    let to_pod = [net("10.1.0.0/16"), net("fd01::/16")].iter().any(|pods| pods.contains(&to.ip()));
+    let own = match (to_pod, to_node) {
+        (true, _) => Source::Pod,
+        (false, true) => Source::Node,
+        (false, false) => Source::Other,
+    };
     [
         (Source::Pod, Some(ip(pod))),
         (Source::Node, Some(ip(node))),
         (Source::Node, None),
         (Source::Other, Some(ip(other))),
-        (if is_own { Source::Node } else { Source::Other }, Some(to.ip())),
+        (own, Some(to.ip())),
     ]
 }
 
 /// Whether the maps give every packet the verdict of the contract. Where A9 leaves open which of
 /// two entries counts, one answer has to fit all packets of the service port.
-fn check(maps: &Mirror, cluster: &Cluster, how: Switches) -> Result<(), TestCaseError> {
+pub(super) fn check(maps: &Mirror, cluster: &Cluster, how: Switches) -> Result<(), TestCaseError> {
     let mut owned: BTreeMap<(PortKey, bool), Vec<(Owner<'_>, Packet)>> = BTreeMap::new();
     for packet in packets(maps, cluster) {
         if let Some(owner) = reference::owner(cluster, packet.to, packet.protocol) {
@@ -168,107 +168,4 @@ fn check_backends<const N: usize>(
         })
         .collect();
     (actual != expected).then(|| format!("backends are {actual:?}, expected {expected:?}"))
-}
-
-fn switches() -> impl Strategy<Value = Switches> {
-    any::<(bool, bool, bool)>().prop_map(|(masquerade_all, detector, unknown_rejected)| Switches {
-        masquerade_all,
-        detector,
-        unknown_rejected,
-    })
-}
-
-/// What the controller makes of the switches.
-fn settings(how: Switches) -> Settings {
-    let bits = |set: bool, bits: u32| if set { bits } else { 0 };
-    let unknown = flags::CLUSTER_IPS_V4 | flags::CLUSTER_IPS_V6;
-    let mode = if how.detector { detector::PREFIX } else { detector::NONE };
-    let mask = |bytes: [u8; 2]| [bytes[0], bytes[1], 0, 0];
-    let mut settings = Settings {
-        flags: bits(how.masquerade_all, flags::MASQUERADE_ALL)
-            | bits(how.unknown_rejected, unknown),
-        detector_v4: mode,
-        detector_v6: mode,
-        ..build::settings()
-    };
-    settings.pods_v4 = Prefix { addr: Addr::new(mask([10, 1])), mask: Addr::new(mask([255, 255])) };
-    settings.pods_v6.addr.bytes[..2].copy_from_slice(&[0xfd, 0x01]);
-    settings.pods_v6.mask.bytes[..2].copy_from_slice(&[255, 255]);
-    settings
-}
-
-fn tell(model: &mut Model, cluster: &Cluster, how: Switches) {
-    model.set_settings(settings(how));
-    model.set_primary_addresses(cluster.primary.clone());
-}
-
-/// The final objects one by one, in an order drawn by lot.
-fn arrivals() -> impl Strategy<Value = (Cluster, Vec<Event>)> {
-    cluster().prop_flat_map(|cluster| {
-        let services = cluster.services.clone().into_iter();
-        let slices = cluster.slices.clone().into_iter();
-        let events: Vec<Event> = services
-            .map(|(name, spec)| Event::Services(Change::Apply(name, spec)))
-            .chain(slices.map(|(name, spec)| Event::Slices(Change::Apply(name, spec))))
-            .chain([Event::Node(cluster.node.clone()), Event::ServiceCidrs(cluster.cidrs.clone())])
-            .collect();
-        (Just(cluster), Just(events).prop_shuffle())
-    })
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn the_maps_say_what_the_contract_says_after_any_history(
-        steps in history(),
-        how in switches(),
-    ) {
-        let mut cluster = Cluster::new();
-        let mut world = World::new();
-        world.model.handle(Event::Node(cluster.node.clone()));
-        tell(&mut world.model, &cluster, how);
-        for step in steps.into_iter().chain([Step::Write]) {
-            cluster.take(&step);
-            match step {
-                Step::Event(event) => world.model.handle(event),
-                Step::Bound(addresses) => world.model.set_local_addresses(addresses),
-                Step::Primary(addresses) => world.model.set_primary_addresses(addresses),
-                Step::Wait => world.wait(),
-                Step::Write => {
-                    world.step();
-                    check(world.maps.content(), &cluster, how)?;
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_maps_say_what_the_contract_says_in_any_order_of_arrival(
-        (cluster, events) in arrivals(),
-        pauses in proptest::collection::vec(any::<bool>(), 1..8),
-        how in switches(),
-    ) {
-        let mut model = Model::new(config(Limits::default()));
-        tell(&mut model, &cluster, how);
-        model.handle(Event::Services(Change::Replace(BTreeMap::new())));
-        model.handle(Event::Slices(Change::Replace(BTreeMap::new())));
-        for (event, pause) in events.into_iter().zip(pauses.iter().cycle()) {
-            model.handle(event);
-            if *pause {
-                model.plan();
-            }
-        }
-        model.plan();
-        check(&model.wanted(), &cluster, how)?;
-
-        let mut at_once = Model::new(config(Limits::default()));
-        tell(&mut at_once, &cluster, how);
-        at_once.handle(Event::Node(cluster.node));
-        at_once.handle(Event::ServiceCidrs(cluster.cidrs));
-        at_once.handle(Event::Slices(Change::Replace(cluster.slices)));
-        at_once.handle(Event::Services(Change::Replace(cluster.services)));
-        at_once.plan();
-        prop_assert_eq!(text::dump(&model.wanted()), text::dump(&at_once.wanted()));
-    }
 }

@@ -55,7 +55,7 @@ impl Cluster {
             Step::Event(other) => panic!("not generated: {other:?}"),
             Step::Bound(addresses) => self.bound = addresses,
             Step::Primary(addresses) => self.primary = addresses,
-            Step::Write | Step::Wait => {}
+            Step::Write | Step::Wait | Step::Restart => {}
         }
     }
 }
@@ -80,6 +80,8 @@ pub(super) enum Step {
     Write,
     /// The grace period passes.
     Wait,
+    /// A new controller starts with what the maps hold, and everything is listed again (A90).
+    Restart,
 }
 
 pub(super) fn history() -> impl Strategy<Value = Vec<Step>> {
@@ -104,6 +106,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => cidrs().prop_map(|cidrs| Step::Event(Event::ServiceCidrs(cidrs))),
         5 => Just(Step::Write),
         1 => Just(Step::Wait),
+        1 => Just(Step::Restart),
     ]
 }
 
@@ -193,11 +196,11 @@ prop_compose! {
         cluster_ips in cluster_ips(),
         external_ips in prop_oneof![
             2 => Just(Vec::new()),
-            1 => ips(&["192.0.2.1", "192.0.2.2", "198.51.100.1"], &["2001:db8:1::1"]),
+            1 => ips(&["192.0.2.1", "192.0.2.2", "198.51.100.1", "10.1.0.1"], &["2001:db8:1::1"]),
         ],
         load_balancer_ips in prop_oneof![
             2 => Just(Vec::new()),
-            1 => ips(&["192.0.2.2", "203.0.113.1"], &["2001:db8:2::1"]),
+            1 => ips(&["192.0.2.2", "203.0.113.1", "10.96.0.2"], &["2001:db8:2::1", "fd00::2"]),
         ],
         source_ranges in source_ranges(),
         ports in ports(),
