@@ -12,7 +12,7 @@ use super::super::{
         SliceSpec, TrafficPolicy,
     },
 };
-use super::build::{HERE, ip, name, net};
+use super::build::{HERE, ip, list, name, net};
 
 fn policy() -> impl Strategy<Value = TrafficPolicy> {
     prop_oneof![Just(TrafficPolicy::Cluster), Just(TrafficPolicy::Local)]
@@ -148,8 +148,7 @@ pub(super) fn objects(events: &[Event]) -> Objects {
 impl Objects {
     /// Tells a model everything.
     pub(super) fn list(self, model: &mut Model) {
-        model.handle(Event::Slices(Change::Replace(self.slices)));
-        model.handle(Event::Services(Change::Replace(self.services)));
+        list(model, self.services, self.slices);
         if let Some(nets) = self.cidrs {
             model.handle(Event::ServiceCidrs(nets));
         }
