@@ -26,7 +26,8 @@ pub struct Backend<const N: usize> {
 
 /// Bits of [`Backend::flags`].
 pub mod flags {
-    /// An endpoint of the service that serves, terminating or not: UDP flows may stay (A73).
+    /// An endpoint of the service that serves, terminating or not, or that new flows may choose:
+    /// UDP flows may stay (A73).
     pub const SERVING: u8 = 1;
     /// New flows may choose it: the service's cluster list has it (A33).
     pub const CLUSTER: u8 = 1 << 1;

@@ -1,5 +1,6 @@
 //! The invariants of ARCHITECTURE.md that a look at the text can enforce.
 
+mod contract;
 mod docs;
 mod layers;
 mod size;
@@ -40,6 +41,9 @@ pub(crate) fn check(root: &Path) -> Result<Vec<Broken>> {
         }
         if source.path == docs::REASONS {
             broken.extend(docs::reasons(source));
+        }
+        if source.path == contract::RULES {
+            broken.extend(contract::check(source, &tree));
         }
     }
     broken.extend(size::stale(&tree));

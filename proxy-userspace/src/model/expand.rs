@@ -167,7 +167,9 @@ fn frontends<const N: usize>(
     frontends
 }
 
-/// Every endpoint that serves keeps its backend, so that UDP flows may stay (A73, A75).
+/// Every endpoint that serves keeps its backend, so that UDP flows may stay (A73, A75). They may
+/// stay as well with one that new flows choose although it does not serve: that is what
+/// publishNotReadyAddresses asks for (A12), and leaving it with every datagram would only lead back.
 fn backends<const N: usize>(
     endpoints: &Endpoints<'_, N>,
     choice: &Choice<N>,
@@ -175,11 +177,10 @@ fn backends<const N: usize>(
     let serving = endpoints.iter().filter(|(_, e)| e.serving);
     let mut backends: BTreeMap<_, _> =
         serving.map(|(target, _)| (*target, backend::flags::SERVING)).collect();
-    for target in &choice.cluster {
-        *backends.entry(*target).or_default() |= backend::flags::CLUSTER;
-    }
-    for target in &choice.local {
-        *backends.entry(*target).or_default() |= backend::flags::LOCAL;
+    let cluster = choice.cluster.iter().map(|target| (target, backend::flags::CLUSTER));
+    let local = choice.local.iter().map(|target| (target, backend::flags::LOCAL));
+    for (target, list) in cluster.chain(local) {
+        *backends.entry(*target).or_default() |= list | backend::flags::SERVING;
     }
     backends
 }

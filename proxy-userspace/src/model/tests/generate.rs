@@ -14,11 +14,11 @@ use super::super::{
 };
 use super::build::{HERE, ip, list, name, net, slice};
 
-pub(super) fn policy() -> impl Strategy<Value = TrafficPolicy> {
+fn policy() -> impl Strategy<Value = TrafficPolicy> {
     prop_oneof![Just(TrafficPolicy::Cluster), Just(TrafficPolicy::Local)]
 }
 
-pub(super) fn some_endpoint() -> impl Strategy<Value = Endpoint> {
+fn some_endpoint() -> impl Strategy<Value = Endpoint> {
     let hints = || prop_oneof![Just(vec![]), Just(vec!["z"]), Just(vec!["y"]), Just(vec![HERE])];
     let pods = prop_oneof![
         (1..6u8).prop_map(|i| format!("10.1.0.{i}")),

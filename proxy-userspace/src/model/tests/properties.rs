@@ -2,15 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::super::{
-    endpoint,
-    limits::Limits,
-    spec::{Endpoint, Event, SliceSpec},
-    topology::Place,
-};
-use super::build::{HERE, World, ip, model, slice};
-use super::generate::{Objects, objects, policy, some_endpoint, some_event};
-use super::reference;
+use super::super::{limits::Limits, spec::Event};
+use super::build::{World, model};
+use super::generate::{Objects, objects, some_event};
 use crate::dataplane::{apply, fake::FakeMaps};
 
 /// Runs events with steps between them, and time passing now and then.
@@ -146,35 +140,6 @@ proptest! {
         }
         prop_assert!(model.is_settled());
         prop_assert!(model.written().v4.frontends.is_empty());
-    }
-
-    #[test]
-    fn choice_is_what_the_tables_say(
-        endpoints in proptest::collection::btree_map(1..7u8, some_endpoint(), 0..7),
-        internal in policy(),
-        external in policy(),
-        exposed: bool,
-        zone in prop_oneof![Just(""), Just("z"), Just("x")],
-    ) {
-        let mut endpoints: Vec<Endpoint> = endpoints.into_values().collect();
-        for (i, endpoint) in endpoints.iter_mut().enumerate() {
-            endpoint.address = ip(&format!("10.1.0.{}", i + 1));
-        }
-        let web = SliceSpec { endpoints: endpoints.clone(), ..slice("web", &[]) };
-        let port = super::build::port("", 80);
-        let union = endpoint::union::<4>(std::iter::once(&web), &port);
-        let policy = endpoint::Policy { internal, external, exposed };
-        let choice = endpoint::choose(&union, policy, &Place { node: HERE, zone });
-        let shown = |list: &[endpoint::Target<4>]| {
-            list.iter().map(|(addr, _)| super::super::family::ip(addr).to_string()).collect()
-        };
-        let actual = reference::Expected {
-            cluster: shown(&choice.cluster),
-            local: shown(&choice.local),
-            has_endpoints: choice.has_endpoints,
-        };
-        let expected = reference::choose(&endpoints, internal, external, exposed, HERE, zone);
-        prop_assert_eq!(actual, expected);
     }
 }
 

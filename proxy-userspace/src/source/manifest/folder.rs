@@ -51,6 +51,14 @@ impl Folder {
 }
 
 impl File {
+    /// A file read for the first time.
+    #[cfg(test)]
+    pub(super) fn read(path: &Path) -> Self {
+        let mut file = Self::default();
+        file.refresh(path);
+        file
+    }
+
     fn refresh(&mut self, path: &Path) {
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,

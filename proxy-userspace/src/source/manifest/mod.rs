@@ -152,3 +152,10 @@ impl Notices {
 fn is_change(kind: EventKind) -> bool {
     !kind.is_access() || kind == EventKind::Access(AccessKind::Close(AccessMode::Write))
 }
+
+/// What the source would tell at first of a folder with this one file.
+#[cfg(test)]
+pub(crate) fn events_of(file: &Path, node_name: &str) -> Vec<Event> {
+    let files = [(file.to_owned(), folder::File::read(file))].into();
+    World::merge(&files, node_name).beginning()
+}
