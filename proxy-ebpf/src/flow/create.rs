@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Other client ports tried before a new flow is dropped.
-const PORT_TRIES: usize = 8;
+const PORT_TRIES: usize = 3;
 /// Client ports below this are never invented.
 const FIRST_PORT: u16 = 1024;
 

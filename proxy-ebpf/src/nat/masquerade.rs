@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Ports tried in the dedicated range, and then in the wide one.
-const TRIES: usize = 8;
+const TRIES: usize = 4;
 const FIRST_PORT: u16 = 1024;
 
 /// Completes the pending `flow` of a packet seen as `key` at egress.
