@@ -1,6 +1,6 @@
 //! The loop: what sources and the node report goes through the model into the maps.
 
-mod settings;
+pub(crate) mod settings;
 
 use std::time::{Duration, Instant};
 

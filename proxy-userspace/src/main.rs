@@ -1,13 +1,19 @@
 //! The `sluice` command.
 
-use std::process::ExitCode;
+use std::{ffi::OsString, iter, process::ExitCode};
 
 use clap::{Parser, error::ErrorKind};
 use sluice::{
-    cli,
-    config::{Command, Config, Flags, flags::ListCommand},
+    cli::{
+        self,
+        explain::{Explain, Refusal},
+    },
+    config::{
+        Command, Config, Flags,
+        flags::{CleanupArgs, ExplainArgs, ListCommand},
+    },
     controller,
-    dataplane::aya::interfaces,
+    dataplane::aya::{Error, interfaces},
     logging,
 };
 
@@ -17,11 +23,11 @@ const BAD_USAGE: u8 = 2;
 fn main() -> ExitCode {
     let flags = match Flags::try_parse() {
         Ok(flags) => flags,
-        Err(error) => return refuse(&error),
+        Err(error) => return refuse(&error, "sluice --help"),
     };
     logging::start(flags.v);
     match flags.command.clone() {
-        Some(command) => finish(inspect(&command)),
+        Some(command) => obey(command),
         None => match Config::from_flags(flags) {
             Ok(config) => finish(run(config)),
             Err(error) => {
@@ -33,32 +39,56 @@ fn main() -> ExitCode {
 }
 
 /// Help and version as clap prints them; an error as one line.
-fn refuse(error: &clap::Error) -> ExitCode {
+fn refuse(error: &clap::Error, help: &str) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         print!("{error}");
         return ExitCode::SUCCESS;
     }
+    // Up to the first blank line, an error may name several arguments, one a line.
     let text = error.to_string();
-    let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-    eprintln!("sluice: {line}; see `sluice --help`");
+    let lines: Vec<&str> =
+        text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let line = lines.join(" ");
+    eprintln!("sluice: {}; see `{help}`", line.trim_start_matches("error: "));
     ExitCode::from(BAD_USAGE)
 }
 
-fn inspect(command: &Command) -> anyhow::Result<()> {
+fn obey(command: Command) -> ExitCode {
     match command {
         Command::Service(ListCommand::List(args)) => {
-            print!("{}", cli::service::list(&args.bpf_root, args.output)?);
+            finish(show(cli::service::list(&args.bpf_root, args.output)))
         }
         Command::Flow(ListCommand::List(args)) => {
-            print!("{}", cli::flow::list(&args.bpf_root, args.output)?);
+            finish(show(cli::flow::list(&args.bpf_root, args.output)))
         }
-        Command::Cleanup(args) => {
-            for line in interfaces::cleanup(&args.bpf_root)? {
-                println!("{line}");
-            }
-        }
+        Command::Explain(args) => explain(args),
+        Command::Cleanup(args) => finish(show(cleanup(&args))),
     }
+}
+
+fn show(text: Result<String, Error>) -> anyhow::Result<()> {
+    print!("{}", text?);
     Ok(())
+}
+
+fn cleanup(args: &CleanupArgs) -> Result<String, Error> {
+    Ok(interfaces::cleanup(&args.bpf_root)?.into_iter().map(|line| line + "\n").collect())
+}
+
+fn explain(args: ExplainArgs) -> ExitCode {
+    let name = OsString::from("sluice explain");
+    let explain = match Explain::parse_args(iter::once(name).chain(args.args)) {
+        Ok(explain) => explain,
+        Err(error) => return refuse(&error, "sluice explain --help"),
+    };
+    match explain.run() {
+        Ok(text) => finish(show(Ok(text))),
+        Err(Refusal::Usage(line)) => {
+            eprintln!("sluice: {line}");
+            ExitCode::from(BAD_USAGE)
+        }
+        Err(Refusal::Failed(error)) => finish(Err(error)),
+    }
 }
 
 fn run(config: Config) -> anyhow::Result<()> {

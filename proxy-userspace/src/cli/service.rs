@@ -166,6 +166,7 @@ mod tests {
             frontends: [(key, frontend(0)), (endpoint, frontend(flags::ENDPOINT))].into(),
             backends: [(1, backend(1, backend::flags::SERVING)), (2, backend(2, 0))].into(),
             slots: [(4, 1), (5, 1), (6, 2), (7, 9)].into(),
+            ..FamilyMirror::default()
         };
         let names = BTreeMap::from([(7, service_name(&name("default", "web", "http")))]);
         let rows = family(&mirror, &names);

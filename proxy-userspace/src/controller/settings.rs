@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The settings for a node. The NodePort range is empty: it belongs to the model.
-pub(super) fn settings(
+pub(crate) fn settings(
     config: &Config,
     node: &NodeSpec,
     netns_cookie: u64,
@@ -68,7 +68,7 @@ pub(super) fn load_options(config: &Config) -> load::Options {
 }
 
 /// What the model may put into them.
-pub(super) fn limits(config: &Config) -> Limits {
+pub(crate) fn limits(config: &Config) -> Limits {
     Limits {
         frontends: config.sizes.max_frontends,
         slots: config.sizes.max_slots,
@@ -78,7 +78,7 @@ pub(super) fn limits(config: &Config) -> Limits {
 }
 
 /// What the node's watch has to know.
-pub(super) fn node_config(config: &Config, node: &NodeSpec) -> node::Config {
+pub(crate) fn node_config(config: &Config, node: &NodeSpec) -> node::Config {
     let node_ports = match config.node_port_addresses.as_slice() {
         [] => NodePortAddresses::All,
         [word] if word == "primary" => NodePortAddresses::Primary,

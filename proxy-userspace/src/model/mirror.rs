@@ -1,11 +1,12 @@
 //! The content of the maps as a value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sluice_common::{
     backend::Backend,
     frontend::{Frontend, FrontendKey},
     net::{V4, V6},
+    prefix::PrefixKey,
     service::ServiceName,
 };
 
@@ -18,11 +19,18 @@ pub struct FamilyMirror<const N: usize> {
     pub slots: BTreeMap<u32, u32>,
     /// BACKENDS, with the free ones that have a generation.
     pub backends: BTreeMap<u32, Backend<N>>,
+    /// PREFIXES.
+    pub prefixes: BTreeSet<PrefixKey<N>>,
 }
 
 impl<const N: usize> Default for FamilyMirror<N> {
     fn default() -> Self {
-        Self { frontends: BTreeMap::new(), slots: BTreeMap::new(), backends: BTreeMap::new() }
+        Self {
+            frontends: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            backends: BTreeMap::new(),
+            prefixes: BTreeSet::new(),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ mod backends;
 mod delta;
 mod endpoint;
 mod expand;
-mod family;
+pub(crate) mod family;
 mod frontends;
 mod ids;
 mod ledger;

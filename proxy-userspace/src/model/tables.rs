@@ -264,6 +264,7 @@ impl<const N: usize> Tables<N> {
             frontends: self.frontends.delta.written().clone(),
             slots: self.slots.delta.written().clone(),
             backends: self.backends.delta.written().clone(),
+            ..FamilyMirror::default()
         }
     }
 
@@ -273,6 +274,7 @@ impl<const N: usize> Tables<N> {
             frontends: self.frontends.delta.wanted().clone(),
             slots: self.slots.delta.wanted().clone(),
             backends: self.backends.delta.wanted().clone(),
+            ..FamilyMirror::default()
         }
     }
 

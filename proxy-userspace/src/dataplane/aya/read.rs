@@ -10,6 +10,7 @@ use sluice_common::{
     backend::Backend,
     flow::{Flow, FlowKey},
     frontend::{Frontend, FrontendKey, Range},
+    iface::Iface,
     net::{V4, V6},
     reason::Reason,
     settings::Settings,
@@ -20,18 +21,42 @@ use super::{
     maps::{self, NAMES_V4, NAMES_V6, Names},
     pin::Pins,
 };
-use crate::model::mirror::{FamilyMirror, Mirror};
+use crate::{
+    model::mirror::{FamilyMirror, Mirror},
+    node::addresses::NodeAddrs,
+};
 
 /// Reads the controller's maps. Consistent as long as nobody writes.
 pub fn read_mirror(pins: &Pins) -> Result<Mirror, Error> {
-    let settings = maps::array::<Settings>(pins, "SETTINGS", true)?;
-    let settings = settings.get(&0, 0).map_err(|e| reading("SETTINGS", &e))?;
+    let settings = settings(pins)?;
     Ok(Mirror {
         services: pairs(pins, "SERVICES")?.into_iter().collect(),
         v4: family(pins, &NAMES_V4)?,
         v6: family(pins, &NAMES_V6)?,
         node_ports: Some((settings.node_port_min, settings.node_port_max)),
     })
+}
+
+/// What every program reads.
+pub fn settings(pins: &Pins) -> Result<Settings, Error> {
+    let settings = maps::array::<Settings>(pins, "SETTINGS", true)?;
+    settings.get(&0, 0).map_err(|e| reading("SETTINGS", &e))
+}
+
+/// The node's own addresses, with what each is good for.
+pub fn node_addresses(pins: &Pins) -> Result<NodeAddrs, Error> {
+    let v4 = pairs(pins, "NODE_ADDRS_V4")?.into_iter().collect();
+    Ok((v4, pairs(pins, "NODE_ADDRS_V6")?.into_iter().collect()))
+}
+
+/// What the programs know of the interface with this index; `None` where they are not attached.
+pub fn iface(pins: &Pins, ifindex: u32) -> Result<Option<Iface>, Error> {
+    let map: HashMap<MapData, u32, Iface> = maps::hash(pins, "IFACES", true)?;
+    match map.get(&ifindex, 0) {
+        Ok(iface) => Ok(Some(iface)),
+        Err(MapError::KeyNotFound) => Ok(None),
+        Err(e) => Err(reading("IFACES", &e)),
+    }
 }
 
 /// IPv4 flow entries.
@@ -86,7 +111,8 @@ where
         }
     }
     let slots = slots(pins, names, frontends.iter().flat_map(|(_, f)| [f.cluster, f.local]))?;
-    Ok(FamilyMirror { frontends: frontends.into_iter().collect(), backends: used, slots })
+    let frontends = frontends.into_iter().collect();
+    Ok(FamilyMirror { frontends, backends: used, slots, ..FamilyMirror::default() })
 }
 
 fn slots(

@@ -71,6 +71,19 @@ pub async fn run(dir: PathBuf, node_name: &str, events: Sender<Event>) {
     }
 }
 
+/// What the folder says now, as events that tell everything; or the first reason, in the order of
+/// paths, why that cannot be told.
+pub fn read(dir: &Path, node_name: &str) -> Result<Vec<Event>, String> {
+    let mut folder = Folder::new(dir.to_owned());
+    folder.read().map_err(|error| format!("reading folder {}: {error}", dir.display()))?;
+    for (path, file) in folder.files() {
+        if let Some(cause) = &file.broken {
+            return Err(format!("reading {}: {cause}", path.display()));
+        }
+    }
+    Ok(World::merge(folder.files(), node_name).beginning())
+}
+
 /// What changed since it was told last.
 fn news(folder: &Folder, node_name: &str, told: &mut Option<World>) -> Vec<Event> {
     let world = World::merge(folder.files(), node_name);
