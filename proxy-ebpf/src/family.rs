@@ -4,11 +4,17 @@
 use sluice_common::{
     iface::Iface,
     net::{Addr, Prefix, V4, V6},
-    settings::Settings,
+    settings::{
+        Settings,
+        flags::{CLUSTER_IPS_V4, CLUSTER_IPS_V6},
+    },
 };
 
 use crate::{
-    maps::{self, Backends, Flows, Fragments, Frontends, NodeAddrs, Slots, Sockets},
+    maps::{
+        self, Affinities, Backends, Flows, Fragments, Frontends, NodeAddrs, Prefixes, Slots,
+        Sockets,
+    },
     packet::{Packet, cursor::Skb, ipv4, ipv6},
 };
 
@@ -23,6 +29,8 @@ pub trait Family<const N: usize> {
     const PROTO_OFFSET: usize;
     /// Protocol number of this family's ICMP.
     const ICMP: u8;
+    /// Bit of `Settings::flags` that says that [`Family::services`] is set.
+    const CLUSTER_IPS: u32;
 
     fn frontends() -> &'static Frontends<N>;
     fn slots() -> &'static Slots;
@@ -31,6 +39,9 @@ pub trait Family<const N: usize> {
     fn node_addrs() -> &'static NodeAddrs<N>;
     fn fragments() -> &'static Fragments<N>;
     fn sockets() -> &'static Sockets<N>;
+    fn affinities() -> &'static Affinities<N>;
+    fn prefixes() -> &'static Prefixes<N>;
+    fn services(settings: &Settings) -> &Prefix<N>;
     fn detector(settings: &Settings) -> (u8, &Prefix<N>);
     fn masquerade(iface: &Iface) -> &Addr<N>;
     /// Parses the IP header at `packet.l3`; `None` for what is not a whole IP packet.
@@ -44,6 +55,7 @@ impl Family<V4> for Ip<V4> {
     const SRC_OFFSET: usize = 12;
     const PROTO_OFFSET: usize = 9;
     const ICMP: u8 = sluice_common::net::proto::ICMP;
+    const CLUSTER_IPS: u32 = CLUSTER_IPS_V4;
 
     #[inline(always)]
     fn frontends() -> &'static Frontends<V4> {
@@ -74,6 +86,18 @@ impl Family<V4> for Ip<V4> {
         &maps::SOCKETS_V4
     }
     #[inline(always)]
+    fn affinities() -> &'static Affinities<V4> {
+        &maps::AFFINITIES_V4
+    }
+    #[inline(always)]
+    fn prefixes() -> &'static Prefixes<V4> {
+        &maps::PREFIXES_V4
+    }
+    #[inline(always)]
+    fn services(settings: &Settings) -> &Prefix<V4> {
+        &settings.services_v4
+    }
+    #[inline(always)]
     fn detector(settings: &Settings) -> (u8, &Prefix<V4>) {
         (settings.detector_v4, &settings.pods_v4)
     }
@@ -95,6 +119,7 @@ impl Family<V6> for Ip<V6> {
     const SRC_OFFSET: usize = 8;
     const PROTO_OFFSET: usize = 6;
     const ICMP: u8 = sluice_common::net::proto::ICMPV6;
+    const CLUSTER_IPS: u32 = CLUSTER_IPS_V6;
 
     #[inline(always)]
     fn frontends() -> &'static Frontends<V6> {
@@ -123,6 +148,18 @@ impl Family<V6> for Ip<V6> {
     #[inline(always)]
     fn sockets() -> &'static Sockets<V6> {
         &maps::SOCKETS_V6
+    }
+    #[inline(always)]
+    fn affinities() -> &'static Affinities<V6> {
+        &maps::AFFINITIES_V6
+    }
+    #[inline(always)]
+    fn prefixes() -> &'static Prefixes<V6> {
+        &maps::PREFIXES_V6
+    }
+    #[inline(always)]
+    fn services(settings: &Settings) -> &Prefix<V6> {
+        &settings.services_v6
     }
     #[inline(always)]
     fn detector(settings: &Settings) -> (u8, &Prefix<V6>) {

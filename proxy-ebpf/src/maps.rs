@@ -3,11 +3,16 @@
 //! Names are cut at 15 characters by the kernel, so they stay below that. BTF maps, so that
 //! `bpftool map dump` prints named fields.
 
+use core::ptr;
+
 use aya_ebpf::{
+    bindings::bpf_map_type::BPF_MAP_TYPE_LPM_TRIE,
     btf_maps::{Array, HashMap, LruHashMap, PerCpuArray},
+    helpers::generated::bpf_map_lookup_elem,
     macros::btf_map,
 };
 use sluice_common::{
+    affinity::{Affinity, AffinityKey},
     backend::Backend,
     flow::{Flow, FlowKey},
     fragment::{FragmentKey, FragmentPorts},
@@ -15,6 +20,7 @@ use sluice_common::{
     iface::Iface,
     limits,
     net::{Addr, V4, V6},
+    prefix::PrefixKey,
     reason,
     service::ServiceName,
     settings::Settings,
@@ -42,6 +48,48 @@ pub type Fragments<const N: usize> =
 /// Socket and peer → the other name of the peer. Written by the socket hooks.
 pub type Sockets<const N: usize> =
     LruHashMap<SocketKey<N>, SocketPeer<N>, { limits::SOCKETS as usize }>;
+/// Client and service port → the backend it stays with. Written by all programs; the oldest give
+/// way when full.
+pub type Affinities<const N: usize> =
+    LruHashMap<AffinityKey<N>, Affinity, { limits::AFFINITIES as usize }>;
+
+/// Sets of address prefixes. Written by the controller.
+///
+/// Not `aya_ebpf::btf_maps::LpmTrie`: that wraps every key in a structure of its own, and
+/// [`PrefixKey`] is the whole key already, with the names that a dump prints.
+#[repr(C)]
+pub struct Prefixes<const N: usize> {
+    r#type: *const [i32; BPF_MAP_TYPE_LPM_TRIE as usize],
+    key: *const PrefixKey<N>,
+    value: *const u32,
+    max_entries: *const [i32; limits::PREFIXES as usize],
+    map_flags: *const [i32; NO_PREALLOC],
+}
+
+// SAFETY: the fields only describe the map to the loader; nobody follows them.
+unsafe impl<const N: usize> Sync for Prefixes<N> {}
+
+impl<const N: usize> Prefixes<N> {
+    const fn new() -> Self {
+        Self {
+            r#type: ptr::null(),
+            key: ptr::null(),
+            value: ptr::null(),
+            max_entries: ptr::null(),
+            map_flags: ptr::null(),
+        }
+    }
+
+    /// Whether a prefix of `key`'s set covers its address.
+    #[inline(always)]
+    pub fn covers(&self, key: &PrefixKey<N>) -> bool {
+        // SAFETY: the loader puts the map in the place of `self`, and its keys are `PrefixKey<N>`.
+        let element = unsafe {
+            bpf_map_lookup_elem(ptr::from_ref(self).cast_mut().cast(), ptr::from_ref(key).cast())
+        };
+        !element.is_null()
+    }
+}
 
 #[btf_map]
 pub static FRONTENDS_V4: Frontends<V4> = HashMap::new();
@@ -71,6 +119,14 @@ pub static FRAGMENTS_V6: Fragments<V6> = LruHashMap::new();
 pub static SOCKETS_V4: Sockets<V4> = LruHashMap::new();
 #[btf_map]
 pub static SOCKETS_V6: Sockets<V6> = LruHashMap::new();
+#[btf_map]
+pub static AFFINITIES_V4: Affinities<V4> = LruHashMap::new();
+#[btf_map]
+pub static AFFINITIES_V6: Affinities<V6> = LruHashMap::new();
+#[btf_map]
+pub static PREFIXES_V4: Prefixes<V4> = Prefixes::new();
+#[btf_map]
+pub static PREFIXES_V6: Prefixes<V6> = Prefixes::new();
 
 /// Service id → names. For people and for restarts; no program reads it.
 #[btf_map]

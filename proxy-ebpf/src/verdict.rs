@@ -41,7 +41,8 @@ pub fn for_socket(reason: Option<Reason>) -> i32 {
     if reason.outcome() == Outcome::Pass {
         return ALLOW;
     }
-    let error = if reason == Reason::SocketNoEndpoints { ECONNREFUSED } else { EHOSTUNREACH };
+    let refused = reason == Reason::SocketNoEndpoints || reason == Reason::SocketUnknownPort;
+    let error = if refused { ECONNREFUSED } else { EHOSTUNREACH };
     // SAFETY: the helper has no preconditions.
     unsafe { bpf_set_retval(-error) };
     DENY

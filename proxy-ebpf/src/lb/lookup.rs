@@ -1,7 +1,10 @@
 //! From an address and port to a frontend.
 
 use sluice_common::{
-    frontend::{Frontend, FrontendKey, flags::ENDPOINT},
+    frontend::{
+        Frontend, FrontendKey,
+        flags::{CLUSTER_IP, ENDPOINT},
+    },
     iface::addr_flags::NODE_PORTS,
     net::{Addr, Port},
 };
@@ -56,6 +59,15 @@ where
         return None;
     }
     find(&FrontendKey::new(Addr::UNSPECIFIED, port, proto))
+}
+
+/// Whether `addr` is the cluster IP of some service.
+#[inline(always)]
+pub fn is_cluster_ip<const N: usize>(addr: &Addr<N>) -> bool
+where
+    Ip<N>: Family<N>,
+{
+    find(&FrontendKey::new(*addr, Port::new(0), 0)).is_some_and(|mark| mark.flags & CLUSTER_IP != 0)
 }
 
 /// Whether `port` may be a NodePort: saves most packets two lookups.

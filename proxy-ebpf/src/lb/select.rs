@@ -1,12 +1,15 @@
-//! The verdict matrix (A40–A49) and the choice of a backend (A38).
+//! The verdict matrix (A40–A49, A53) and the choice of a backend (A38, A70).
 
 use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 use sluice_common::{
-    backend::{Backend, flags as backend_flags},
+    backend::{
+        Backend,
+        flags::{self as backend_flags, CLUSTER, LOCAL},
+    },
     flow::{Flow, flags::MASQUERADE},
     frontend::{
         Frontend, Range,
-        flags::{EXTERNAL, LOCAL_POLICY, NO_ENDPOINTS},
+        flags::{EXTERNAL, LOCAL_POLICY, NO_ENDPOINTS, SOURCE_RANGES},
     },
     iface::flags::POD,
     net::Addr,
@@ -14,7 +17,7 @@ use sluice_common::{
     settings::{detector, flags::MASQUERADE_ALL},
 };
 
-use super::lookup;
+use super::{affinity, lookup, prefixes};
 use crate::{
     family::{Family, Ip},
     maps::IFACES,
@@ -59,23 +62,25 @@ pub fn iface_flags(ifindex: u32) -> u32 {
     unsafe { IFACES.get(ifindex) }.map_or(0, |iface| iface.flags)
 }
 
-/// Whether the packet's source becomes the node, and the endpoints it may reach.
+/// Whether the packet's source becomes the node; the endpoints it may reach, and the flag that they
+/// have in BACKENDS.
 #[inline(always)]
-fn policy<const N: usize>(frontend: &Frontend, source: Source) -> (u32, Range)
+fn policy<const N: usize>(frontend: &Frontend, source: Source) -> (u32, Range, u8)
 where
     Ip<N>: Family<N>,
 {
     let masquerade = |yes| if yes { MASQUERADE } else { 0 };
     if frontend.flags & EXTERNAL == 0 {
-        return (masquerade(masquerades_cluster_ip::<N>(source)), frontend.cluster); // A40
+        let list = if frontend.flags & LOCAL_POLICY == 0 { CLUSTER } else { LOCAL };
+        return (masquerade(masquerades_cluster_ip::<N>(source)), frontend.cluster, list); // A40
     }
     if frontend.flags & LOCAL_POLICY == 0 {
-        return (MASQUERADE, frontend.cluster); // A41
+        return (MASQUERADE, frontend.cluster, CLUSTER); // A41
     }
     match source {
-        Source::Pod => (0, frontend.cluster),           // A42
-        Source::Node => (MASQUERADE, frontend.cluster), // A43
-        Source::Other => (0, frontend.local),           // A44
+        Source::Pod => (0, frontend.cluster, CLUSTER), // A42
+        Source::Node => (MASQUERADE, frontend.cluster, CLUSTER), // A43
+        Source::Other => (0, frontend.local, LOCAL),   // A44
     }
 }
 
@@ -91,7 +96,7 @@ where
 }
 
 /// Chooses where a new flow from `client` to `frontend` goes; its flags say MASQUERADE if it is to
-/// be masqueraded.
+/// be masqueraded. For a socket without an address, `client` stands for its network namespace.
 #[inline(always)]
 pub fn backend<const N: usize>(
     frontend: &Frontend,
@@ -104,15 +109,20 @@ where
     if frontend.flags & NO_ENDPOINTS != 0 {
         return Err(Reason::NoEndpoints); // A47
     }
-    let (mut flags, range) = policy::<N>(frontend, source);
+    let (mut flags, range, list) = policy::<N>(frontend, source);
     if range.len == 0 {
         return Err(Reason::NoLocalEndpoint); // A48, A49
     }
-    // SAFETY: the helper has no preconditions.
-    let random = unsafe { bpf_get_prandom_u32() };
-    let slot = range.start + ((u64::from(random) * u64::from(range.len)) >> 32) as u32;
-    let id = *<Ip<N> as Family<N>>::slots().get(slot).ok_or(Reason::MissingBackend)?;
+    let sticks = frontend.affinity_timeout != 0;
+    let kept = if sticks { affinity::kept(frontend, client, list) } else { None };
+    let id = match kept {
+        Some(id) => id.get(),
+        None => random::<N>(&range).ok_or(Reason::MissingBackend)?,
+    };
     let backend = usable::<N>(id).ok_or(Reason::MissingBackend)?;
+    if sticks && kept.is_none() {
+        affinity::note(client, frontend.service, id, backend.generation);
+    }
     if backend.addr == *client {
         flags = MASQUERADE; // A46
     }
@@ -128,9 +138,30 @@ where
     })
 }
 
+/// Whether `client` may use the frontend at all, whatever is behind it (A53).
+#[inline(always)]
+pub fn admits<const N: usize>(frontend: &Frontend, client: &Addr<N>) -> bool
+where
+    Ip<N>: Family<N>,
+{
+    frontend.flags & SOURCE_RANGES == 0 || prefixes::covers(frontend.service, client)
+}
+
+/// Id of one of the backends that the range lists.
+#[inline(always)]
+fn random<const N: usize>(range: &Range) -> Option<u32>
+where
+    Ip<N>: Family<N>,
+{
+    // SAFETY: the helper has no preconditions.
+    let random = unsafe { bpf_get_prandom_u32() };
+    let slot = range.start + ((u64::from(random) * u64::from(range.len)) >> 32) as u32;
+    <Ip<N> as Family<N>>::slots().get(slot).copied()
+}
+
 /// The backend `id`, if there is one.
 #[inline(always)]
-fn usable<const N: usize>(id: u32) -> Option<&'static Backend<N>>
+pub fn usable<const N: usize>(id: u32) -> Option<&'static Backend<N>>
 where
     Ip<N>: Family<N>,
 {

@@ -32,6 +32,7 @@ const HEADER: usize = 8;
 mod v4 {
     pub const UNREACHABLE: u8 = 3;
     pub const REDIRECT: u8 = 5;
+    pub const ECHO_REQUEST: u8 = 8;
     pub const TIME_EXCEEDED: u8 = 11;
     pub const PARAMETER_PROBLEM: u8 = 12;
 }
@@ -39,6 +40,7 @@ mod v4 {
 mod v6 {
     pub const UNREACHABLE: u8 = 1;
     pub const PARAMETER_PROBLEM: u8 = 4;
+    pub const ECHO_REQUEST: u8 = 128;
     pub const REDIRECT: u8 = 137;
     /// Bytes of a redirect before its options (RFC 4861).
     pub const REDIRECT_HEADER: usize = 40;
@@ -72,6 +74,14 @@ where
         Some(()) => Some(Reason::IcmpError),
         None => Some(Reason::Rewrite),
     }
+}
+
+/// Whether the message is a whole echo request.
+#[inline(always)]
+pub fn is_echo_request<const N: usize>(skb: &Skb, packet: &Packet<N>) -> bool {
+    let request = if N == V4 { v4::ECHO_REQUEST } else { v6::ECHO_REQUEST };
+    let header: Option<[u8; HEADER]> = skb.read(usize::from(packet.l4));
+    header.is_some_and(|header| header[0] == request)
 }
 
 /// Where an ICMP error quotes a packet.

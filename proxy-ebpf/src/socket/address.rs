@@ -33,6 +33,35 @@ impl Call {
         settings.netns_cookie == unsafe { bpf_get_netns_cookie(self.raw.cast()) }
     }
 
+    /// The network namespace of the calling process, as the client that AFFINITIES knows it by.
+    #[inline(always)]
+    pub fn namespace<const N: usize>(&self) -> Addr<N> {
+        // SAFETY: as above.
+        let cookie = unsafe { bpf_get_netns_cookie(self.raw.cast()) } as u32;
+        let mut client = Addr::UNSPECIFIED;
+        client.bytes[N - 4..].copy_from_slice(&cookie.to_be_bytes());
+        client
+    }
+
+    /// The address that the socket is bound to; unspecified if it is to any.
+    #[inline(always)]
+    pub fn bound<const N: usize>(&self) -> Addr<N> {
+        let mut addr = Addr::UNSPECIFIED;
+        for i in 0..N / 4 {
+            // SAFETY: as above, and a call always has its socket (5.3, fb85c4a730af). Read one by
+            // one: the context allows no wider access.
+            let word = unsafe {
+                let socket = (*self.raw).__bindgen_anon_1.sk;
+                match N {
+                    V4 => core::ptr::read_volatile(&raw const (*socket).src_ip4),
+                    _ => core::ptr::read_volatile(&raw const (*socket).src_ip6[i]),
+                }
+            };
+            addr.bytes[4 * i..4 * i + 4].copy_from_slice(&word.to_ne_bytes());
+        }
+        addr
+    }
+
     /// IP protocol number of the socket.
     #[inline(always)]
     pub fn proto(&self) -> u8 {

@@ -2,7 +2,10 @@
 
 use aya_ebpf::bindings::BPF_ANY;
 use sluice_common::{
-    frontend::flags::ENDPOINT,
+    frontend::{
+        Frontend,
+        flags::{ENDPOINT, NODE_ALLOWED, SOURCE_RANGES},
+    },
     iface::addr_flags::{LOOPBACK, NODE_PORTS},
     net::{Addr, Port, proto},
     reason::Reason,
@@ -12,7 +15,7 @@ use sluice_common::{
 use super::address::Call;
 use crate::{
     family::{Family, Ip},
-    lb::{lookup, select},
+    lb::{cluster_ip, lookup, select},
 };
 
 /// An IPv4 socket connects.
@@ -59,6 +62,9 @@ fn finish<const N: usize>(
         }
         Err(Reason::NoEndpoints) => Some(Reason::SocketNoEndpoints),
         Err(Reason::NoLocalEndpoint) => Some(Reason::SocketNoLocalEndpoint),
+        Err(Reason::SourceRange) => Some(Reason::SocketSourceRange),
+        Err(Reason::UnknownPort) => Some(Reason::SocketUnknownPort),
+        Err(Reason::UnallocatedClusterIp) => Some(Reason::SocketUnallocatedClusterIp),
         Err(reason) => Some(reason),
     }
 }
@@ -78,14 +84,30 @@ where
     if !matches!(proto, proto::TCP | proto::UDP) || !call.is_served() {
         return None;
     }
-    let frontend = lookup::frontend(&addr, port, proto, NODE_PORTS | LOOPBACK)?;
+    let Some(frontend) = lookup::frontend(&addr, port, proto, NODE_PORTS | LOOPBACK) else {
+        // Connecting a UDP socket sends nothing, and is how resolvers ask for the source address of
+        // a name's addresses, whatever ports are there. Egress refuses what is then sent.
+        let sends = sticky || proto == proto::TCP;
+        return if sends && cluster_ip::is_near(&addr) {
+            cluster_ip::refusal(&addr).map(Err)
+        } else {
+            None
+        };
+    };
     if frontend.flags & ENDPOINT != 0 {
         return None;
     }
     if sticky && let Some(backend) = earlier(call, addr, port, frontend.service) {
         return Some(Ok(backend));
     }
-    let flow = match select::backend(frontend, &Addr::UNSPECIFIED, select::Source::Node) {
+    let mut client = call.bound();
+    if !admits(frontend, &client) {
+        return Some(Err(Reason::SourceRange));
+    }
+    if client.is_unspecified() {
+        client = call.namespace();
+    }
+    let flow = match select::backend(frontend, &client, select::Source::Node) {
         Ok(flow) => flow,
         Err(reason) => return Some(Err(reason)),
     };
@@ -99,6 +121,19 @@ where
     };
     remember(call, addr, port, &backend, sticky);
     Some(Ok(backend))
+}
+
+/// Whether the socket may use the frontend (A53). Without an address of its own it will get the
+/// node's.
+#[inline(always)]
+fn admits<const N: usize>(frontend: &Frontend, bound: &Addr<N>) -> bool
+where
+    Ip<N>: Family<N>,
+{
+    if frontend.flags & SOURCE_RANGES != 0 && bound.is_unspecified() {
+        return frontend.flags & NODE_ALLOWED != 0;
+    }
+    select::admits(frontend, bound)
 }
 
 /// The backend that the socket's datagrams to this service went to, if it still serves.

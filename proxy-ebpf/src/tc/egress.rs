@@ -2,7 +2,7 @@
 
 use sluice_common::{
     flow::{
-        EGRESS, Flow, INGRESS,
+        EGRESS, Flow, FlowKey, INGRESS,
         flags::{ESTABLISHED, IDENTITY, MASQUERADE, OWN, PENDING},
     },
     iface::flags::UPPER,
@@ -10,11 +10,12 @@ use sluice_common::{
     reason::Reason,
 };
 
+use super::unserved;
 use crate::{
     clock,
     family::{Family, Ip},
     flow::{self, claim},
-    lb::{lookup, select},
+    lb::{cluster_ip, lookup, select},
     nat::masquerade,
     packet::{Fragment, Packet, cursor::Skb, fragment, icmp, rewrite},
 };
@@ -27,6 +28,12 @@ where
 {
     let mut packet = Packet::<N>::parse(skb, l3, EGRESS)?;
     if packet.is_icmp() {
+        if skb.is_own()
+            && cluster_ip::is_near(&packet.key.dst)
+            && icmp::is_echo_request(skb, &packet)
+        {
+            return unserved(skb, &packet);
+        }
         return icmp::translate(skb, &packet);
     }
     if packet.fragment == Fragment::Later {
@@ -42,7 +49,7 @@ where
             return None;
         }
         if !gives_way(&packet) {
-            return claim_node_port_number(&packet);
+            return begin(skb, &packet);
         }
         known = flow::find(&packet.key);
     }
@@ -65,6 +72,20 @@ where
         return Some(reason);
     }
     Some(source(skb, &packet, flow))
+}
+
+/// The first packet that a socket of the node sends: what the socket hooks did not see, or had no
+/// reason to refuse, may still go to a cluster IP that no frontend serves.
+#[inline(always)]
+fn begin<const N: usize>(skb: &Skb, packet: &Packet<N>) -> Option<Reason>
+where
+    Ip<N>: Family<N>,
+{
+    let FlowKey { dst, dst_port, proto, .. } = &packet.key;
+    if cluster_ip::is_near(dst) && lookup::frontend(dst, *dst_port, *proto, 0).is_none() {
+        return unserved(skb, packet);
+    }
+    claim_node_port_number(packet)
 }
 
 /// Rewrites the source as `flow` says.

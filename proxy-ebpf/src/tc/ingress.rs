@@ -11,7 +11,7 @@ use sluice_common::{
     reason::Reason,
 };
 
-use super::reject;
+use super::{reject, unserved};
 use crate::{
     clock,
     family::{Family, Ip},
@@ -19,7 +19,7 @@ use crate::{
         self,
         create::{create, forget},
     },
-    lb::{lookup, select},
+    lb::{cluster_ip, lookup, select},
     packet::{Fragment, Packet, cursor::Skb, fragment, icmp, rewrite},
 };
 
@@ -31,6 +31,9 @@ where
 {
     let mut packet = Packet::<N>::parse(skb, l3, INGRESS)?;
     if packet.is_icmp() {
+        if cluster_ip::is_near(&packet.key.dst) && icmp::is_echo_request(skb, &packet) {
+            return unserved(skb, &packet);
+        }
         return icmp::translate(skb, &packet);
     }
     if packet.fragment == Fragment::Later {
@@ -154,14 +157,18 @@ fn begin<const N: usize>(skb: &Skb, packet: &Packet<N>, reason: Reason) -> Optio
 where
     Ip<N>: Family<N>,
 {
-    let frontend =
-        lookup::frontend(&packet.key.dst, packet.key.dst_port, packet.key.proto, NODE_PORTS)?;
+    let FlowKey { dst, dst_port, proto, .. } = &packet.key;
+    let Some(frontend) = lookup::frontend(dst, *dst_port, *proto, NODE_PORTS) else {
+        return if cluster_ip::is_near(dst) { unserved(skb, packet) } else { None };
+    };
     if in_transit(skb, &packet.key) {
         return None;
     }
     let mut flow = match target(skb, packet, frontend) {
         Ok(flow) => flow?,
-        Err(Reason::NoEndpoints) => return Some(reject::send::<N>(skb, packet)),
+        Err(Reason::NoEndpoints) => {
+            return Some(reject::send(skb, packet, Reason::NoEndpoints));
+        }
         Err(reason) => return Some(reason),
     };
     if let Err(reason) = create(&packet.key, &mut flow) {
@@ -186,6 +193,9 @@ where
     Ip<N>: Family<N>,
 {
     if frontend.flags & ENDPOINT == 0 {
+        if !select::admits(frontend, &packet.key.src) {
+            return Err(Reason::SourceRange);
+        }
         let source = select::source(&packet.key.src, skb.ifindex());
         return select::backend(frontend, &packet.key.src, source).map(Some);
     }

@@ -9,7 +9,11 @@ use sluice_common::{
     reason::Reason,
 };
 
-use crate::packet::cursor::Skb;
+use crate::{
+    family::{Family, Ip},
+    lb::cluster_ip,
+    packet::{Packet, cursor::Skb},
+};
 
 /// Bytes of the link-layer header.
 pub const ETHERNET: usize = 14;
@@ -18,6 +22,19 @@ pub const NO_HEADER: usize = 0;
 
 const ETH_P_IP: u16 = 0x0800;
 const ETH_P_IPV6: u16 = 0x86dd;
+
+/// Refuses what begins a flow to a cluster IP that no frontend serves (A51, A52). `None`: the
+/// packet may go on.
+#[inline(always)]
+fn unserved<const N: usize>(skb: &Skb, packet: &Packet<N>) -> Option<Reason>
+where
+    Ip<N>: Family<N>,
+{
+    match cluster_ip::refusal(&packet.key.dst)? {
+        Reason::UnknownPort => Some(reject::send(skb, packet, Reason::UnknownPort)),
+        dropped => Some(dropped),
+    }
+}
 
 /// Hands a packet entering by a device to the code of its family.
 #[inline(always)]

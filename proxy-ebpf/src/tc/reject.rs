@@ -1,14 +1,15 @@
-//! Reject (A47, A50): the packet becomes the ICMP port unreachable that answers it, and leaves by
-//! the device it came in by.
+//! Reject (A47, A50, A51): the packet becomes the ICMP port unreachable that answers it, and goes
+//! back to where it came from.
 //!
 //! The answer comes from the service's address and quotes the IP header and eight bytes, which is
 //! what RFC 792 asks for and enough for a socket to find itself.
 
 use aya_ebpf::{
-    bindings::TC_ACT_REDIRECT,
+    bindings::{BPF_F_INGRESS, TC_ACT_REDIRECT},
     helpers::generated::{bpf_csum_diff, bpf_redirect, bpf_skb_change_tail},
 };
 use sluice_common::{
+    flow::EGRESS,
     net::{Addr, V4, V6, proto},
     reason::Reason,
 };
@@ -58,9 +59,9 @@ const HEADER4: usize = 20;
 /// An IPv6 header up to its addresses.
 const HEADER6: usize = 8;
 
-/// Turns `packet` into its refusal.
+/// Turns `packet` into its refusal, for `reason`.
 #[inline(never)]
-pub fn send<const N: usize>(skb: &Skb, packet: &Packet<N>) -> Reason
+pub fn send<const N: usize>(skb: &Skb, packet: &Packet<N>, reason: Reason) -> Reason
 where
     Ip<N>: Family<N>,
 {
@@ -69,7 +70,7 @@ where
         _ => build6(skb, packet),
     };
     match built.and_then(|()| turn_around(skb, packet)) {
-        Some(()) => Reason::NoEndpoints,
+        Some(()) => reason,
         None => Reason::Rewrite,
     }
 }
@@ -164,7 +165,8 @@ fn finish(sum: u32) -> u16 {
     !(sum as u16)
 }
 
-/// Sends the packet back by the device that it came in by.
+/// Sends the packet back: out by the device that it came in by, or in by the one that this node sent
+/// it out by.
 #[inline(always)]
 fn turn_around<const N: usize>(skb: &Skb, packet: &Packet<N>) -> Option<()> {
     if usize::from(packet.l3) == ETHERNET {
@@ -172,7 +174,8 @@ fn turn_around<const N: usize>(skb: &Skb, packet: &Packet<N>) -> Option<()> {
         skb.write(0, &from)?;
         skb.write(6, &to)?;
     }
+    let flags = if packet.key.direction == EGRESS { BPF_F_INGRESS } else { 0 };
     // SAFETY: the helper has no preconditions.
-    let code = unsafe { bpf_redirect(skb.ifindex(), 0) };
+    let code = unsafe { bpf_redirect(skb.ifindex(), u64::from(flags)) };
     (code == i64::from(TC_ACT_REDIRECT)).then_some(())
 }

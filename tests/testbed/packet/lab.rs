@@ -74,7 +74,9 @@ impl Lab {
     pub fn new() -> Self {
         let mut loader = EbpfLoader::new();
         for family in ["V4", "V6"] {
-            for (map, size) in [("SLOTS", 1024), ("BACKENDS", 1024), ("FLOWS", 8192)] {
+            for (map, size) in
+                [("SLOTS", 1024), ("BACKENDS", 1024), ("FLOWS", 8192), ("AFFINITIES", 1024)]
+            {
                 loader.map_max_entries(format!("{map}_{family}").leak(), size);
             }
         }
