@@ -1,5 +1,6 @@
 //! What the tc programs do to single packets, in both families, with every checksum checked.
 
+mod explain;
 mod fragments;
 mod icmp;
 mod life;

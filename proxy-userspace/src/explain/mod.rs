@@ -10,7 +10,6 @@ mod lookup;
 mod side;
 mod steps;
 
-
 use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;

@@ -7,7 +7,7 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader, Pod,
-    maps::{Array, HashMap, MapData, PerCpuArray},
+    maps::{Array, HashMap, Map, MapData, PerCpuArray},
     programs::{SchedClassifier, TestRun, TestRunOptions},
 };
 use sluice::dataplane::aya::load::OBJECT;
@@ -211,12 +211,16 @@ impl Lab {
         (0..Reason::ALL.len()).map(sum).collect()
     }
 
+    pub(super) fn map(&mut self, name: &str) -> &mut Map {
+        self.bpf.map_mut(name).expect(name)
+    }
+
     pub(super) fn array<T: Pod>(&mut self, name: &str) -> Array<&mut MapData, T> {
-        Array::try_from(self.bpf.map_mut(name).expect(name)).expect(name)
+        Array::try_from(self.map(name)).expect(name)
     }
 
     pub(super) fn hash<K: Pod, V: Pod>(&mut self, name: &str) -> HashMap<&mut MapData, K, V> {
-        HashMap::try_from(self.bpf.map_mut(name).expect(name)).expect(name)
+        HashMap::try_from(self.map(name)).expect(name)
     }
 }
 

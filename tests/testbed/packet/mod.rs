@@ -1,6 +1,7 @@
 //! A packet's life through the real programs, by `BPF_PROG_TEST_RUN`: no interface, no namespace.
 
 mod datagram;
+mod hold;
 mod lab;
 mod service;
 

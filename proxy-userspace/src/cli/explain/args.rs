@@ -36,35 +36,38 @@ use crate::{
 pub struct Explain {
     /// Where the packet is from, and the interface it enters the node by. An address of the node
     /// is the node itself.
-    #[arg(long, value_name = "ADDR[@IFACE]", help_heading = "Question")]
+    #[arg(long, value_name = "ADDR[@IFACE]")]
     pub from: Origin,
     /// Where it wants to go: 10.96.0.1:443/TCP, [fd00::1]:53/UDP.
-    #[arg(long, value_name = "ADDR:PORT/PROTO", help_heading = "Question")]
+    #[arg(long, value_name = "ADDR:PORT/PROTO")]
     pub to: Target,
     /// Form of the output.
-    #[arg(short, long, value_enum, default_value = "table", help_heading = "Question")]
+    #[arg(short, long, value_enum, default_value = "table")]
     pub output: Output,
 
     /// The node whose view is asked for; also --hostname-override.
-    #[arg(long, value_name = "NAME", help_heading = "The node, with --manifests")]
+    #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
     /// The node's primary addresses; those of its Node object otherwise.
-    #[arg(long, value_name = "IP,...", value_delimiter = ',', value_parser = address,
-          help_heading = "The node, with --manifests")]
-    pub node_ip: Vec<IpAddr>,
+    #[arg(long, value_name = "IP,...", value_parser = addresses,
+          default_value = "", hide_default_value = true)]
+    pub node_ip: List<IpAddr>,
     /// Every address on the node's interfaces; the primary and loopback ones always are.
-    #[arg(long, value_name = "IP,...", value_delimiter = ',', value_parser = address,
-          help_heading = "The node, with --manifests")]
-    pub local_address: Vec<IpAddr>,
+    #[arg(long, value_name = "IP,...", value_parser = addresses,
+          default_value = "", hide_default_value = true)]
+    pub local_address: List<IpAddr>,
     /// Networks of cluster IPs, besides those of ServiceCIDR objects.
-    #[arg(long, value_name = "CIDR,...", value_delimiter = ',', value_parser = network,
-          help_heading = "The node, with --manifests")]
-    pub service_cidr: Vec<IpNet>,
+    #[arg(long, value_name = "CIDR,...", value_parser = networks,
+          default_value = "", hide_default_value = true)]
+    pub service_cidr: List<IpNet>,
 
     /// The proxy's own flags.
     #[command(flatten)]
     pub flags: Flags,
 }
+
+/// What one flag lists. (Of a `Vec`, clap would make one item a flag.)
+type List<T> = Box<[T]>;
 
 /// Flags that mean something without --manifests.
 const ON_A_NODE: [&str; 5] = ["from", "to", "output", "bpf_root", "v"];
@@ -174,9 +177,21 @@ fn bracketed(text: &str) -> Result<IpAddr, String> {
 }
 
 fn address(text: &str) -> Result<IpAddr, String> {
-    parse_ip(text.trim()).ok_or_else(|| format!("{text:?} is not an IP address"))
+    parse_ip(text).ok_or_else(|| format!("{text:?} is not an IP address"))
 }
 
 fn network(text: &str) -> Result<IpNet, String> {
-    parse_cidr(text.trim()).ok_or_else(|| format!("{text:?} is not a network such as 10.96.0.0/12"))
+    parse_cidr(text).ok_or_else(|| format!("{text:?} is not a network such as 10.96.0.0/12"))
+}
+
+fn addresses(list: &str) -> Result<List<IpAddr>, String> {
+    words(list).map(address).collect()
+}
+
+fn networks(list: &str) -> Result<List<IpNet>, String> {
+    words(list).map(network).collect()
+}
+
+fn words(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|word| !word.is_empty())
 }

@@ -5,6 +5,8 @@ mod node;
 mod objects;
 mod print;
 
+#[cfg(test)]
+mod tests;
 
 pub use args::Explain;
 

@@ -35,11 +35,11 @@ pub(super) fn view(explain: Explain, folder: &Path) -> Result<(View, u32), Refus
         match event {
             Event::Node(found) => {
                 if !node_ip.is_empty() {
-                    found.addresses.clone_from(&node_ip);
+                    found.addresses = node_ip.to_vec();
                 }
                 node = found.clone();
             }
-            Event::ServiceCidrs(networks) => networks.extend(&service_cidr),
+            Event::ServiceCidrs(networks) => networks.extend(service_cidr.iter()),
             Event::Services(_) | Event::Slices(_) | Event::Problem(_) | Event::Cleared(_) => {}
         }
     }

@@ -1,0 +1,77 @@
+//! Maps as the model wants them, written into the lab's.
+
+use aya::{
+    Pod,
+    maps::{
+        MapData,
+        lpm_trie::{Key, LpmTrie},
+    },
+};
+use sluice::{explain::View, model::mirror::FamilyMirror};
+use sluice_common::{
+    backend::Backend,
+    frontend::FrontendKey,
+    net::{Addr, V4, V6},
+    prefix::{LISTED, PrefixKey},
+};
+
+use super::lab::Lab;
+
+impl Lab {
+    /// Writes all of a view into the maps, which hold nothing of the kind yet.
+    pub fn hold(&mut self, view: &View) {
+        self.set(|settings| *settings = view.settings);
+        self.hold_family::<V4>("V4", &view.maps.v4);
+        self.hold_family::<V6>("V6", &view.maps.v6);
+        for prefix in &view.maps.v4.prefixes {
+            let mut data = [0; 8];
+            data[..4].copy_from_slice(&prefix.scope.to_ne_bytes());
+            data[4..].copy_from_slice(&prefix.addr.bytes);
+            self.prefix("PREFIXES_V4", prefix, data);
+        }
+        for prefix in &view.maps.v6.prefixes {
+            let mut data = [0; 20];
+            data[..4].copy_from_slice(&prefix.scope.to_ne_bytes());
+            data[4..].copy_from_slice(&prefix.addr.bytes);
+            self.prefix("PREFIXES_V6", prefix, data);
+        }
+        for (addr, flags) in &view.addresses.0 {
+            self.hash("NODE_ADDRS_V4").insert(*addr, *flags, 0).expect("NODE_ADDRS");
+        }
+        for (addr, flags) in &view.addresses.1 {
+            self.hash("NODE_ADDRS_V6").insert(*addr, *flags, 0).expect("NODE_ADDRS");
+        }
+    }
+
+    fn hold_family<const N: usize>(&mut self, family: &str, maps: &FamilyMirror<N>)
+    where
+        FrontendKey<N>: Pod,
+        Backend<N>: Pod,
+        Addr<N>: Pod,
+    {
+        for (key, frontend) in &maps.frontends {
+            let name = format!("FRONTENDS_{family}");
+            self.hash(&name).insert(*key, *frontend, 0).expect("FRONTENDS");
+        }
+        for (slot, id) in &maps.slots {
+            self.array(&format!("SLOTS_{family}")).set(*slot, *id, 0).expect("SLOTS");
+        }
+        for (id, backend) in &maps.backends {
+            self.array(&format!("BACKENDS_{family}")).set(*id, *backend, 0).expect("BACKENDS");
+        }
+    }
+
+    fn prefix<const N: usize, const LEN: usize>(
+        &mut self,
+        name: &str,
+        prefix: &PrefixKey<N>,
+        data: [u8; LEN],
+    ) where
+        [u8; LEN]: Pod,
+    {
+        let map = self.map(name);
+        let mut trie: LpmTrie<&mut MapData, [u8; LEN], u32> =
+            LpmTrie::try_from(map).expect("PREFIXES");
+        trie.insert(&Key::new(prefix.bits, data), LISTED, 0).expect("PREFIXES");
+    }
+}
