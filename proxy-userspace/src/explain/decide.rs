@@ -18,6 +18,7 @@ use super::{
     side::{Packet, Side, ip, socket},
     steps::Steps,
 };
+use crate::model::why::Why;
 
 /// Whom a packet is from, as the traffic policies see it (A42–A44).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -242,8 +243,8 @@ fn forward<const N: usize>(
     // A cluster IP with the Local policy has this node's endpoints for its only list.
     let internal_local = frontend.flags & (EXTERNAL | LOCAL_POLICY) == LOCAL_POLICY;
     match allowed.local || internal_local {
-        true => steps.rule("A34", "the candidates are the service's endpoints on this node"),
-        false => steps.rule("A33", "the candidates are the service's endpoints, on any node"),
+        true => local_list(side.why(frontend.service), &mut steps),
+        false => cluster_list(side.why(frontend.service), &mut steps),
     }
     let (candidates, missing) = side.resolve(range);
     if missing > 0 {
@@ -266,6 +267,33 @@ fn forward<const N: usize>(
     let masquerade = allowed.masquerade || hairpin;
     let backends = candidates.iter().map(socket).collect();
     Answer { verdict: Verdict::Forward, backends, masquerade, service, steps: steps.finish() }
+}
+
+/// A34.
+fn local_list(why: Why, steps: &mut Steps) {
+    if why.local_terminates {
+        let text = "the candidates are the service's endpoints on this node: none is ready, and \
+                    these terminate but still serve";
+        return steps.rule("A34", text);
+    }
+    steps.rule("A34", "the candidates are the service's ready endpoints on this node");
+}
+
+/// A32, A33.
+fn cluster_list(why: Why, steps: &mut Steps) {
+    if why.node_hints {
+        steps.rule("A32", "every ready endpoint has node hints: those that name this node count");
+    }
+    if why.zone_hints {
+        let text = "every ready endpoint has zone hints: those that name this node's zone count";
+        steps.rule("A32", text);
+    }
+    if why.cluster_terminates {
+        let text = "the candidates are the service's endpoints that terminate but still serve: \
+                    none is ready";
+        return steps.rule("A33", text);
+    }
+    steps.rule("A33", "the candidates are the service's ready endpoints, on any node");
 }
 
 /// A46: whether every candidate is the source itself, so that whichever is chosen is masqueraded.

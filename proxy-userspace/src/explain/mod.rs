@@ -10,7 +10,10 @@ mod lookup;
 mod side;
 mod steps;
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use serde::Serialize;
 use sluice_common::{
@@ -21,7 +24,7 @@ use sluice_common::{
 pub use steps::Step;
 
 use crate::{
-    model::{family, mirror::Mirror, spec::Protocol},
+    model::{family, mirror::Mirror, spec::Protocol, why::Why},
     node::addresses::NodeAddrs,
 };
 use side::{Packet, Side};
@@ -37,6 +40,8 @@ pub struct View {
     pub addresses: NodeAddrs,
     /// Which rule the detectors follow.
     pub detection: Detection,
+    /// How the lists of service ports came about, by id, IPv4 and IPv6. The maps do not tell.
+    pub why: BTreeMap<u32, [Why; 2]>,
 }
 
 /// The rule that tells local pods; SETTINGS do not say which, only whether it goes by address.

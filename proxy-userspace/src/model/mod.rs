@@ -29,6 +29,7 @@ mod tables;
 pub mod text;
 mod topology;
 mod validate;
+pub mod why;
 
 #[cfg(test)]
 mod tests;

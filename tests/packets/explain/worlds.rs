@@ -94,7 +94,13 @@ impl World {
             ]),
             BTreeMap::from([(v6("fd00:192:168::11"), NODE_PORTS)]),
         );
-        View { maps, settings, addresses, detection: Detection::ClusterCidr }
+        View {
+            maps,
+            settings,
+            addresses,
+            detection: Detection::ClusterCidr,
+            why: BTreeMap::new(),
+        }
     }
 
     pub(super) fn endpoints(&self) -> Vec<IpAddr> {

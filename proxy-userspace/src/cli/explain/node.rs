@@ -1,5 +1,7 @@
 //! What the programs of this node know, from the pinned maps.
 
+use std::collections::BTreeMap;
+
 use nix::net::if_::if_nametoindex;
 use sluice_common::settings::detector;
 
@@ -25,7 +27,8 @@ pub(super) fn view(explain: &Explain) -> Result<(View, u32), Refusal> {
         Some(name) => input(&pins, name)?,
         None => 0,
     };
-    Ok((View { maps, settings, addresses, detection }, input))
+    let why = BTreeMap::new();
+    Ok((View { maps, settings, addresses, detection, why }, input))
 }
 
 fn input(pins: &Pins, name: &str) -> Result<u32, Refusal> {
