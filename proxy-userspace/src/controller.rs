@@ -146,7 +146,8 @@ impl Controller {
             node_state: NodeState::default(),
             interface_problems: Vec::new(),
         };
-        controller.write_settings();
+        controller.decide();
+        controller.write();
         cgroup::attach(controller.interfaces.programs(), &cgroup_root)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -169,7 +170,7 @@ impl Controller {
                 && self.node != *node
             {
                 self.node = node.clone();
-                self.write_settings();
+                self.decide();
                 node_changed = true;
             }
             self.model.handle(event);
@@ -229,16 +230,12 @@ impl Controller {
         self.retry_after = (self.retry_after * 2).min(RETRY.1);
     }
 
-    fn write_settings(&mut self) {
-        let settings = settings::settings(
-            &self.config,
-            &self.node,
-            self.netns_cookie,
-            self.features.csum_ipv6,
-        );
-        if let Err(error) = self.maps.write_settings(settings) {
-            tracing::error!("writing the settings failed: {error}");
-        }
+    /// Tells the model what follows from the configuration and the Node object.
+    fn decide(&mut self) {
+        let csum_ipv6 = self.features.csum_ipv6;
+        let cookie = self.netns_cookie;
+        self.model.set_settings(settings::settings(&self.config, &self.node, cookie, csum_ipv6));
+        self.model.set_primary_addresses(settings::primary_addresses(&self.config, &self.node));
     }
 
     fn announce(&mut self) {

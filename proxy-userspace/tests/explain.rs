@@ -139,7 +139,7 @@ fn plain_words_for_people() {
   A20  the destination is a cluster IP of shop/web:http
   A45  no detector of local pods: 10.244.1.5 counts as none
   A40  nothing tells pods from others: the source is kept
-  A33  the candidates are the service's endpoints, on any node
+  A33  the candidates are the service's ready endpoints, on any node
   A46  10.244.1.5 is a candidate itself: masqueraded if it is the one chosen
   -> 10.244.1.5:8080
   -> 10.244.2.5:8080

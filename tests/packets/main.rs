@@ -1,10 +1,13 @@
 //! What the tc programs do to single packets, in both families, with every checksum checked.
 
+mod affinity;
 mod explain;
 mod fragments;
 mod icmp;
 mod life;
+mod ranges;
 mod tuples;
+mod unserved;
 mod verdicts;
 
 use testbed::packet::{Datagram, Hook, Lab, NEXT, Seen, Service, tcp, udp};

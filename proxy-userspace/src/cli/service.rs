@@ -7,12 +7,13 @@ use sluice_common::{
     backend,
     frontend::{Frontend, FrontendKey, Range, flags},
     net::{Addr, Port},
+    settings::flags::{CLUSTER_IPS_V4, CLUSTER_IPS_V6},
 };
 
 use super::output::{Output, ToIp, protocol, service_name, socket};
 use crate::{
     dataplane::aya::{Error, pin::Pins, read::read_mirror},
-    model::mirror::FamilyMirror,
+    model::{mirror::FamilyMirror, text::sources},
 };
 
 /// A frontend.
@@ -30,6 +31,10 @@ pub struct Row {
     pub policy: &'static str,
     /// Session affinity timeout in seconds; 0 without.
     pub affinity_timeout: u32,
+    /// Who may come: loadBalancerSourceRanges (A53); `null` when everybody may.
+    pub source_ranges: Option<Vec<String>>,
+    /// Whether other ports of the address are rejected (A51): a ClusterIP's only.
+    pub rejects_unknown_ports: bool,
     /// Backends of the cluster range.
     pub backends: Vec<String>,
     /// Backends of the local range.
@@ -38,20 +43,30 @@ pub struct Row {
 
 /// The list as text.
 pub fn list(bpf_root: &Path, output: Output) -> Result<String, Error> {
-    let header = ["SERVICE", "FRONTEND", "PROTO", "KIND", "POLICY", "BACKENDS"];
+    let header =
+        ["SERVICE", "FRONTEND", "PROTO", "KIND", "POLICY", "AFFINITY", "SOURCES", "BACKENDS"];
     output.print(&rows(bpf_root)?, &header, |row| {
         let local = row.policy == "Local";
         let backends = if local { &row.local_backends } else { &row.backends };
-        let backends = if backends.is_empty() { "none".to_owned() } else { backends.join(", ") };
+        let affinity = match row.affinity_timeout {
+            0 => "none".to_owned(),
+            seconds => format!("{seconds}s"),
+        };
         vec![
             row.service.clone(),
             row.frontend.clone(),
             row.protocol.clone(),
             row.kind.to_owned(),
             row.policy.to_owned(),
-            backends,
+            affinity,
+            row.source_ranges.as_ref().map_or_else(|| "any".to_owned(), |ranges| listed(ranges)),
+            listed(backends),
         ]
     })
+}
+
+fn listed(texts: &[String]) -> String {
+    if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
 }
 
 /// The list as values, by service and frontend.
@@ -59,19 +74,26 @@ pub fn rows(bpf_root: &Path) -> Result<Vec<Row>, Error> {
     let mirror = read_mirror(&Pins::new(bpf_root))?;
     let names: BTreeMap<u32, String> =
         mirror.services.iter().map(|(id, name)| (*id, service_name(name))).collect();
-    let mut rows = family(&mirror.v4, &names);
-    rows.extend(family(&mirror.v6, &names));
+    let rejecting = mirror.settings.map_or(0, |settings| settings.flags);
+    let mut rows = family(&mirror.v4, &names, rejecting & CLUSTER_IPS_V4 != 0);
+    rows.extend(family(&mirror.v6, &names, rejecting & CLUSTER_IPS_V6 != 0));
     rows.sort_by(|a, b| {
         (&a.service, &a.frontend, &a.protocol).cmp(&(&b.service, &b.frontend, &b.protocol))
     });
     Ok(rows)
 }
 
-fn family<const N: usize>(mirror: &FamilyMirror<N>, names: &BTreeMap<u32, String>) -> Vec<Row>
+fn family<const N: usize>(
+    mirror: &FamilyMirror<N>,
+    names: &BTreeMap<u32, String>,
+    rejecting: bool,
+) -> Vec<Row>
 where
     Addr<N>: ToIp,
 {
-    let services = mirror.frontends.iter().filter(|(_, f)| f.flags & flags::ENDPOINT == 0);
+    const MARKS: u32 = flags::ENDPOINT | flags::CLUSTER_IP;
+    let services = mirror.frontends.iter().filter(|(_, f)| f.flags & MARKS == 0);
+    let is_marked = |addr| mirror.frontends.contains_key(&FrontendKey::new(addr, Port::new(0), 0));
     let row = |(key, frontend): (&FrontendKey<N>, &Frontend)| Row {
         service: names.get(&frontend.service).cloned().unwrap_or_else(|| unnamed(frontend.service)),
         frontend: socket(&key.addr, key.port),
@@ -79,6 +101,9 @@ where
         kind: kind(key, frontend),
         policy: if frontend.flags & flags::LOCAL_POLICY == 0 { "Cluster" } else { "Local" },
         affinity_timeout: frontend.affinity_timeout,
+        source_ranges: (frontend.flags & flags::SOURCE_RANGES != 0)
+            .then(|| sources(mirror, frontend.service).collect()),
+        rejects_unknown_ports: rejecting && is_marked(key.addr),
         backends: resolve(frontend.cluster, mirror),
         local_backends: resolve(frontend.local, mirror),
     };
@@ -124,6 +149,7 @@ fn describe(addr: &impl ToIp, port: Port, flags: u8) -> String {
 mod tests {
     use sluice_common::{
         net::{V4, proto},
+        prefix::PrefixKey,
         service::ServiceName,
     };
 
@@ -156,21 +182,38 @@ mod tests {
         };
         let frontend = |flags| Frontend {
             service: 7,
+            affinity_timeout: 60,
             flags,
             cluster: Range { start: 4, len: 3 },
             ..Frontend::default()
         };
         let key = FrontendKey::new(Addr::new([10, 96, 0, 1]), Port::new(80), proto::TCP);
         let endpoint = FrontendKey::new(Addr::new([10, 1, 0, 1]), Port::new(8080), proto::TCP);
+        let balancer = FrontendKey::new(Addr::new([192, 0, 2, 1]), Port::new(80), proto::TCP);
+        let mark = FrontendKey::new(key.addr, Port::new(0), 0);
         let mirror = FamilyMirror {
-            frontends: [(key, frontend(0)), (endpoint, frontend(flags::ENDPOINT))].into(),
+            frontends: [
+                (key, frontend(0)),
+                (endpoint, frontend(flags::ENDPOINT)),
+                (balancer, frontend(flags::EXTERNAL | flags::SOURCE_RANGES)),
+                (mark, frontend(flags::CLUSTER_IP)),
+            ]
+            .into(),
             backends: [(1, backend(1, backend::flags::SERVING)), (2, backend(2, 0))].into(),
             slots: [(4, 1), (5, 1), (6, 2), (7, 9)].into(),
-            ..FamilyMirror::default()
+            prefixes: [
+                PrefixKey { bits: 40, scope: 7, addr: Addr::new([10, 0, 0, 0]) },
+                PrefixKey { bits: 40, scope: 8, addr: Addr::new([11, 0, 0, 0]) },
+            ]
+            .into(),
         };
         let names = BTreeMap::from([(7, service_name(&name("default", "web", "http")))]);
-        let rows = family(&mirror, &names);
-        assert_eq!(rows.len(), 1, "endpoint marks are no services");
+        let rows = family(&mirror, &names, true);
+        assert_eq!(rows.len(), 2, "marks are no services");
+        assert!(rows[0].rejects_unknown_ports && !rows[1].rejects_unknown_ports, "A51");
+        assert_eq!(rows[0].source_ranges, None, "A53");
+        assert_eq!(rows[1].source_ranges, Some(vec!["10.0.0.0/8".to_owned()]), "A53");
+        assert!(!family(&mirror, &names, false)[0].rejects_unknown_ports, "A102");
         assert_eq!(rows[0].service, "default/web:http");
         assert_eq!((rows[0].frontend.as_str(), rows[0].kind), ("10.96.0.1:80", "ClusterIP"));
         assert_eq!(rows[0].backends, ["10.1.0.1:8080", "10.1.0.2:8080 (not serving)"]);

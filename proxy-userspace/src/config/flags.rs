@@ -5,7 +5,7 @@ use std::{ffi::OsString, net::IpAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sluice_common::limits;
 
-use super::SocketLb;
+use super::{SocketLb, UnknownClusterIp};
 use crate::cli::Output;
 
 /// An eBPF service proxy for Kubernetes, in kube-proxy's place, with any CNI.
@@ -61,6 +61,10 @@ pub struct Flags {
     /// Whose sockets are translated when they connect; other traffic is translated by packet.
     #[arg(long, value_enum, default_value = "host")]
     pub socket_lb: SocketLb,
+    /// What to do with traffic to a cluster IP's unknown port (reject) or to an unallocated cluster
+    /// IP (drop); kube-proxy's iptables mode ignores both.
+    #[arg(long, value_enum, default_value = "reject")]
+    pub unknown_cluster_ip: UnknownClusterIp,
     /// Folder for pinned maps, programs and links, on a bpffs.
     #[arg(long, value_name = "DIR", default_value = DEFAULT_BPF_ROOT)]
     pub bpf_root: PathBuf,
@@ -96,6 +100,12 @@ pub struct Sizes {
     /// Entries of the flow table, two to four a flow.
     #[arg(long, value_name = "N", default_value_t = limits::FLOWS, value_parser = at_least_one())]
     pub max_flows: u32,
+    /// Prefixes of all Services' loadBalancerSourceRanges, and ServiceCIDRs.
+    #[arg(long, value_name = "N", default_value_t = limits::PREFIXES, value_parser = at_least_one())]
+    pub max_prefixes: u32,
+    /// Clients that session affinity remembers, by service port.
+    #[arg(long, value_name = "N", default_value_t = limits::AFFINITIES, value_parser = at_least_one())]
+    pub max_affinities: u32,
 }
 
 fn at_least_one() -> clap::builder::RangedI64ValueParser<u32> {

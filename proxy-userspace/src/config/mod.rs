@@ -44,6 +44,16 @@ pub enum SocketLb {
     All,
 }
 
+/// What becomes of traffic to a port that a cluster IP does not have, and to an address of a
+/// ServiceCIDR that no Service has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum UnknownClusterIp {
+    /// The one is rejected (A51), the other dropped (A52), as in kube-proxy's nftables mode.
+    Reject,
+    /// Both are left alone, as in its iptables mode (A102): they go wherever the node's routes lead.
+    Ignore,
+}
+
 /// A configuration that can be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -65,6 +75,8 @@ pub struct Config {
     pub cgroup_root: Option<PathBuf>,
     /// Whose sockets are served.
     pub socket_lb: SocketLb,
+    /// What becomes of traffic to cluster IPs and ports that no Service has.
+    pub unknown_cluster_ip: UnknownClusterIp,
     /// Sizes of the maps.
     pub sizes: Sizes,
 }
@@ -101,6 +113,7 @@ impl Config {
             bpf_root: flags.bpf_root,
             cgroup_root: flags.cgroup_root,
             socket_lb: flags.socket_lb,
+            unknown_cluster_ip: flags.unknown_cluster_ip,
             sizes: flags.sizes,
         })
     }

@@ -1,5 +1,7 @@
 //! From the configuration to what the programs read.
 
+use std::net::IpAddr;
+
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use sluice_common::{
     limits::MASQUERADE_PORTS,
@@ -8,13 +10,16 @@ use sluice_common::{
 };
 
 use crate::{
-    config::{Config, DetectLocal, SocketLb},
+    config::{Config, DetectLocal, SocketLb, UnknownClusterIp},
     dataplane::aya::load,
     model::{limits::Limits, spec::NodeSpec},
     node::{self, NodePortAddresses, PodInterfaces},
 };
 
-/// The settings for a node. The NodePort range is empty: it belongs to the model.
+/// A51 and A52 in both families.
+const CLUSTER_IPS: u32 = flags::CLUSTER_IPS_V4 | flags::CLUSTER_IPS_V6;
+
+/// The settings for a node. The ranges of NodePorts and cluster IPs belong to the model.
 pub(crate) fn settings(
     config: &Config,
     node: &NodeSpec,
@@ -36,7 +41,8 @@ pub(crate) fn settings(
         netns_cookie,
         flags: bit(config.masquerade_all, flags::MASQUERADE_ALL)
             | bit(config.socket_lb == SocketLb::All, flags::SOCKETS_EVERYWHERE)
-            | bit(csum_ipv6, flags::CSUM_IPV6),
+            | bit(csum_ipv6, flags::CSUM_IPV6)
+            | bit(config.unknown_cluster_ip == UnknownClusterIp::Reject, CLUSTER_IPS),
         node_port_min: 1,
         node_port_max: 0,
         masquerade_min: MASQUERADE_PORTS.0,
@@ -60,6 +66,8 @@ pub(super) fn load_options(config: &Config) -> load::Options {
         ("BACKENDS", sizes.max_backends),
         ("SERVICES", sizes.max_services),
         ("FLOWS", sizes.max_flows),
+        ("PREFIXES", sizes.max_prefixes),
+        ("AFFINITIES", sizes.max_affinities),
     ];
     load::Options {
         map_sizes: map_sizes.map(|(map, size)| (map.to_owned(), size)).into(),
@@ -74,6 +82,7 @@ pub(crate) fn limits(config: &Config) -> Limits {
         slots: config.sizes.max_slots,
         backends: config.sizes.max_backends,
         services: config.sizes.max_services,
+        prefixes: config.sizes.max_prefixes,
     }
 }
 
@@ -92,13 +101,19 @@ pub(crate) fn node_config(config: &Config, node: &NodeSpec) -> node::Config {
         DetectLocal::InterfaceNamePrefix(prefix) => PodInterfaces::Prefix(prefix.clone()),
         DetectLocal::ClusterCidr(_) | DetectLocal::NodeCidr => PodInterfaces::Unknown,
     };
-    let mut node_addresses: Vec<_> = config.node_ip.into_iter().collect();
+    node::Config { node_ports, node_addresses: primary_addresses(config, node), pods }
+}
+
+/// The node's primary addresses (A17a): `--bind-address`, and what the Node object has of the other
+/// family.
+pub(crate) fn primary_addresses(config: &Config, node: &NodeSpec) -> Vec<IpAddr> {
+    let mut addresses: Vec<_> = config.node_ip.into_iter().collect();
     for address in &node.addresses {
-        if !node_addresses.iter().any(|known| known.is_ipv4() == address.is_ipv4()) {
-            node_addresses.push(*address);
+        if !addresses.iter().any(|known| known.is_ipv4() == address.is_ipv4()) {
+            addresses.push(*address);
         }
     }
-    node::Config { node_ports, node_addresses, pods }
+    addresses
 }
 
 /// The pods' network of each family.
@@ -152,6 +167,15 @@ mod tests {
     }
 
     #[test]
+    fn a102_unknown_cluster_ips_may_be_ignored() {
+        let mut config = config(DetectLocal::NodeCidr);
+        let flags = |config: &Config| settings(config, &NodeSpec::default(), 0, false).flags;
+        assert_eq!(flags(&config), CLUSTER_IPS);
+        config.unknown_cluster_ip = UnknownClusterIp::Ignore;
+        assert_eq!(flags(&config), 0);
+    }
+
+    #[test]
     fn a61_node_cidr_waits_for_the_node() {
         let detect = config(DetectLocal::NodeCidr);
         let before = settings(&detect, &NodeSpec::default(), 0, false);
@@ -162,7 +186,7 @@ mod tests {
         };
         let after = settings(&detect, &node, 0, true);
         assert_eq!((after.detector_v4, after.detector_v6), (detector::PREFIX, detector::PREFIX));
-        assert_eq!(after.flags, flags::CSUM_IPV6);
+        assert_eq!(after.flags, flags::CSUM_IPV6 | CLUSTER_IPS);
     }
 
     #[test]

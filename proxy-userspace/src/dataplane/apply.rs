@@ -98,7 +98,7 @@ fn words(op: &Op) -> &'static str {
     match op {
         Op::NameService(..) => "service names",
         Op::ForgetService(_) => "deletions of service names",
-        Op::NodePorts(..) => "NodePort ranges",
+        Op::Settings(_) => "settings",
         Op::V4(op) => map_words(op),
         Op::V6(op) => map_words(op),
     }
@@ -110,5 +110,7 @@ fn map_words<const N: usize>(op: &MapOp<N>) -> &'static str {
         MapOp::Frontend(_, None) => "deletions of frontends",
         MapOp::Backend(..) => "backends",
         MapOp::Slot(..) => "slots",
+        MapOp::AddPrefix(_) => "prefixes",
+        MapOp::RemovePrefix(_) => "deletions of prefixes",
     }
 }

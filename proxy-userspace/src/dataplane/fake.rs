@@ -71,8 +71,8 @@ impl Maps for FakeMaps {
                 self.content.services.remove(id);
                 None
             }
-            Op::NodePorts(low, high) => {
-                self.content.node_ports = Some((*low, *high));
+            Op::Settings(settings) => {
+                self.content.settings = Some(*settings);
                 None
             }
             Op::V4(op) => write(&mut self.content.v4, &mut self.retired4, self.now, op),
@@ -103,6 +103,14 @@ fn write<const N: usize>(
         }
         MapOp::Backend(id, backend) => {
             maps.backends.insert(*id, *backend);
+            None
+        }
+        MapOp::AddPrefix(prefix) => {
+            maps.prefixes.insert(*prefix);
+            None
+        }
+        MapOp::RemovePrefix(prefix) => {
+            maps.prefixes.remove(prefix);
             None
         }
         MapOp::Slot(slot, id) => {

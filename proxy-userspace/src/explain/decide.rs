@@ -8,17 +8,16 @@ use sluice_common::{
         },
     },
     iface::flags::POD,
-    net::{Addr, Port},
+    net::Port,
     prefix::SERVICE_CIDRS,
     settings::{detector, flags::MASQUERADE_ALL},
 };
 
 use super::{
-    Answer, Detection, Verdict, lookup,
-    side::{Packet, Side, ip, socket},
+    Answer, Detection, Verdict, candidates, lookup,
+    side::{Packet, Side, ip},
     steps::Steps,
 };
-use crate::model::why::Why;
 
 /// Whom a packet is from, as the traffic policies see it (A42–A44).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,15 +29,15 @@ enum Source {
 
 /// What the policies allow a packet.
 #[derive(Clone, Copy)]
-struct Allowed {
+pub(super) struct Allowed {
     /// Whether its source becomes the node.
-    masquerade: bool,
+    pub(super) masquerade: bool,
     /// Whether it may reach the local range only.
-    local: bool,
+    pub(super) local: bool,
 }
 
 impl Allowed {
-    fn range(self, frontend: &Frontend) -> Range {
+    pub(super) fn range(self, frontend: &Frontend) -> Range {
         if self.local { frontend.local } else { frontend.cluster }
     }
 }
@@ -64,7 +63,7 @@ pub(super) fn decide<const N: usize>(side: &Side<'_, N>, packet: &Packet<N>) -> 
         none_here(frontend, &mut steps);
         return end(Verdict::Drop, service, steps);
     }
-    forward((side, packet), frontend, allowed, steps)
+    candidates::forward((side, packet), frontend, allowed, steps)
 }
 
 /// A packet that is nobody's.
@@ -72,7 +71,7 @@ pub(super) fn nobodys() -> Answer {
     end(Verdict::Untouched, String::new(), Steps::default())
 }
 
-fn end(verdict: Verdict, service: String, steps: Steps) -> Answer {
+pub(super) fn end(verdict: Verdict, service: String, steps: Steps) -> Answer {
     Answer { verdict, backends: Vec::new(), masquerade: false, service, steps: steps.finish() }
 }
 
@@ -230,84 +229,4 @@ fn none_here(frontend: &Frontend, steps: &mut Steps) {
     } else {
         steps.rule("A49", "no endpoint is on this node: drop");
     }
-}
-
-fn forward<const N: usize>(
-    (side, packet): (&Side<'_, N>, &Packet<N>),
-    frontend: &Frontend,
-    allowed: Allowed,
-    mut steps: Steps,
-) -> Answer {
-    let service = side.name(frontend.service);
-    let range = allowed.range(frontend);
-    // A cluster IP with the Local policy has this node's endpoints for its only list.
-    let internal_local = frontend.flags & (EXTERNAL | LOCAL_POLICY) == LOCAL_POLICY;
-    match allowed.local || internal_local {
-        true => local_list(side.why(frontend.service), &mut steps),
-        false => cluster_list(side.why(frontend.service), &mut steps),
-    }
-    let (candidates, missing) = side.resolve(range);
-    if missing > 0 {
-        let text = format!("{missing} of {} slots name no backend, whose packets drop", range.len);
-        steps.note(text);
-    }
-    if candidates.is_empty() {
-        return end(Verdict::Drop, service, steps);
-    }
-    if frontend.affinity_timeout != 0 {
-        let text = format!(
-            "session affinity: a client stays with its endpoint until {}s after its last \
-             connection",
-            frontend.affinity_timeout
-        );
-        steps.rule("A71", text);
-    }
-    let own = candidates.iter().filter(|backend| backend.addr == packet.src).count();
-    let hairpin = hairpin(own, candidates.len(), &packet.src, &mut steps);
-    let masquerade = allowed.masquerade || hairpin;
-    let backends = candidates.iter().map(socket).collect();
-    Answer { verdict: Verdict::Forward, backends, masquerade, service, steps: steps.finish() }
-}
-
-/// A34.
-fn local_list(why: Why, steps: &mut Steps) {
-    if why.local_terminates {
-        let text = "the candidates are the service's endpoints on this node: none is ready, and \
-                    these terminate but still serve";
-        return steps.rule("A34", text);
-    }
-    steps.rule("A34", "the candidates are the service's ready endpoints on this node");
-}
-
-/// A32, A33.
-fn cluster_list(why: Why, steps: &mut Steps) {
-    if why.node_hints {
-        steps.rule("A32", "every ready endpoint has node hints: those that name this node count");
-    }
-    if why.zone_hints {
-        let text = "every ready endpoint has zone hints: those that name this node's zone count";
-        steps.rule("A32", text);
-    }
-    if why.cluster_terminates {
-        let text = "the candidates are the service's endpoints that terminate but still serve: \
-                    none is ready";
-        return steps.rule("A33", text);
-    }
-    steps.rule("A33", "the candidates are the service's ready endpoints, on any node");
-}
-
-/// A46: whether every candidate is the source itself, so that whichever is chosen is masqueraded.
-fn hairpin<const N: usize>(own: usize, all: usize, source: &Addr<N>, steps: &mut Steps) -> bool {
-    let from = ip(source);
-    match own {
-        0 => {}
-        own if own == all => {
-            steps.rule("A46", format!("{from} is the only candidate itself: masquerade"));
-        }
-        _ => {
-            let text = format!("{from} is a candidate itself: masqueraded if it is the one chosen");
-            steps.rule("A46", text);
-        }
-    }
-    own == all
 }

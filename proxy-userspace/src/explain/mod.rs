@@ -5,6 +5,7 @@
 //! the answer to a [`Question`] goes out. It follows `proxy-ebpf/src/lb/` line by line; a test holds
 //! the two against each other.
 
+mod candidates;
 mod decide;
 mod lookup;
 mod side;
@@ -40,8 +41,8 @@ pub struct View {
     pub addresses: NodeAddrs,
     /// Which rule the detectors follow.
     pub detection: Detection,
-    /// How the lists of service ports came about, by id, IPv4 and IPv6. The maps do not tell.
-    pub why: BTreeMap<u32, [Why; 2]>,
+    /// How the lists of service ports came about, by id, IPv4 and IPv6: objects tell, maps do not.
+    pub why: Option<BTreeMap<u32, [Why; 2]>>,
 }
 
 /// The rule that tells local pods; SETTINGS do not say which, only whether it goes by address.

@@ -44,7 +44,7 @@ pub(super) struct Side<'a, const N: usize> {
     /// What holds every cluster IP and ServiceCIDR, if unknown ones are decided (A51, A52).
     services: Option<Prefix<N>>,
     pub(super) detection: Detection,
-    why: &'a BTreeMap<u32, [Why; 2]>,
+    why: Option<&'a BTreeMap<u32, [Why; 2]>>,
 }
 
 impl<'a> Side<'a, V4> {
@@ -59,7 +59,7 @@ impl<'a> Side<'a, V4> {
             pods: settings.pods_v4,
             services: (settings.flags & flags::CLUSTER_IPS_V4 != 0).then_some(settings.services_v4),
             detection: view.detection,
-            why: &view.why,
+            why: view.why.as_ref(),
         }
     }
 }
@@ -76,7 +76,7 @@ impl<'a> Side<'a, V6> {
             pods: settings.pods_v6,
             services: (settings.flags & flags::CLUSTER_IPS_V6 != 0).then_some(settings.services_v6),
             detection: view.detection,
-            why: &view.why,
+            why: view.why.as_ref(),
         }
     }
 }
@@ -118,9 +118,9 @@ impl<'a, const N: usize> Side<'a, N> {
     }
 
     /// How the lists of a service port came about, where that is known.
-    pub(super) fn why(&self, service: u32) -> Why {
-        let [v4, v6] = self.why.get(&service).copied().unwrap_or_default();
-        if N == V4 { v4 } else { v6 }
+    pub(super) fn why(&self, service: u32) -> Option<Why> {
+        let [v4, v6] = self.why?.get(&service).copied()?;
+        Some(if N == V4 { v4 } else { v6 })
     }
 
     /// `namespace/name:port`, or the id that has no name.

@@ -1,6 +1,9 @@
 //! What a map should hold against what it does hold.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 
 /// A map's wanted and written content, and the keys where they may differ.
 ///
@@ -64,6 +67,14 @@ impl<K: Copy + Ord, V: Copy + PartialEq> Delta<K, V> {
     /// What is to be written: a value, or with `None` a deletion.
     pub(super) fn pending(&self) -> impl Iterator<Item = (K, Option<V>)> {
         self.touched.iter().map(|key| (*key, self.wanted.get(key).copied()))
+    }
+
+    /// The same of some keys only.
+    pub(super) fn pending_within(
+        &self,
+        keys: RangeInclusive<K>,
+    ) -> impl Iterator<Item = (K, Option<V>)> {
+        self.touched.range(keys).map(|key| (*key, self.wanted.get(key).copied()))
     }
 
     pub(super) fn has_pending(&self) -> bool {

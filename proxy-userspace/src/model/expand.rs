@@ -14,6 +14,7 @@ use sluice_common::{
 use super::{
     endpoint::{Choice, Endpoints, Policy, Target, choose},
     family,
+    sources::Guard,
     spec::{ServicePort, ServiceSpec, TrafficPolicy},
     topology::Place,
     validate::usable,
@@ -35,6 +36,8 @@ pub(super) struct Site<'a> {
     pub(super) place: Place<'a>,
     /// Addresses bound on a local interface.
     pub(super) addresses: &'a BTreeSet<IpAddr>,
+    /// The node's primary addresses, at most one a family.
+    pub(super) primary: &'a [IpAddr],
 }
 
 /// What the maps should say about one service port, without ids and slots.
@@ -46,6 +49,10 @@ pub(super) struct Wanted<const N: usize> {
     pub(super) backends: BTreeMap<Target<N>, u8>,
     /// Its lists.
     pub(super) choice: Choice<N>,
+    /// Who may reach its load-balancer addresses; anybody without it.
+    pub(super) guard: Option<Guard<N>>,
+    /// Its Service's cluster IPs, where ports that no Service has are rejected (A51).
+    pub(super) cluster_ips: BTreeSet<Addr<N>>,
     policy: Policy,
     affinity_timeout: u32,
 }
@@ -57,6 +64,8 @@ impl<const N: usize> Wanted<N> {
             frontends: BTreeMap::new(),
             backends: BTreeMap::new(),
             choice: Choice { cluster: Vec::new(), local: Vec::new(), has_endpoints: false },
+            guard: None,
+            cluster_ips: BTreeSet::new(),
             policy: Policy {
                 internal: TrafficPolicy::Cluster,
                 external: TrafficPolicy::Cluster,
@@ -75,8 +84,12 @@ impl<const N: usize> Wanted<N> {
     ) -> Self {
         let policy = Policy::of::<N>(spec, port);
         let choice = choose(endpoints, policy, &site.place);
+        let cluster_ips = cluster_ips(spec, site);
+        let frontends = frontends(spec, port, &cluster_ips);
         Self {
-            frontends: frontends(spec, port, site),
+            guard: Guard::of(spec, site.primary).filter(|_| !frontends.is_empty()),
+            frontends,
+            cluster_ips,
             backends: backends(endpoints, &choice),
             choice,
             policy,
@@ -84,8 +97,14 @@ impl<const N: usize> Wanted<N> {
         }
     }
 
-    /// The map's value, given the ids and the ranges of [`Self::choice`]'s lists.
-    pub(super) fn value(&self, kind: Kind, service: u32, cluster: Range, local: Range) -> Frontend {
+    /// The value of one of [`Self::frontends`], given the id and the ranges of [`Self::choice`]'s
+    /// lists.
+    pub(super) fn value(
+        &self,
+        (key, kind): (&FrontendKey<N>, Kind),
+        service: u32,
+        (cluster, local): (Range, Range),
+    ) -> Frontend {
         let none = Range::default();
         let rejects = if self.choice.has_endpoints { 0 } else { flags::NO_ENDPOINTS };
         let (flags, cluster, local) = match (kind, self.policy.internal, self.policy.external) {
@@ -97,15 +116,31 @@ impl<const N: usize> Wanted<N> {
             }
         };
         let affinity_timeout = self.affinity_timeout;
-        Frontend { service, flags: flags | rejects, cluster, local, affinity_timeout }
+        let flags = flags | rejects | self.guarding(&key.addr);
+        Frontend { service, flags, cluster, local, affinity_timeout }
     }
+
+    fn guarding(&self, addr: &Addr<N>) -> u32 {
+        match &self.guard {
+            Some(guard) if !guard.addrs.contains(addr) => 0,
+            Some(guard) if guard.admits_node => flags::SOURCE_RANGES | flags::NODE_ALLOWED,
+            Some(_) => flags::SOURCE_RANGES,
+            None => 0,
+        }
+    }
+}
+
+/// Those of the family; but one that is bound here is answered here: NodeLocal DNS.
+fn cluster_ips<const N: usize>(spec: &ServiceSpec, site: &Site<'_>) -> BTreeSet<Addr<N>> {
+    let elsewhere = |ip: &&IpAddr| !site.addresses.contains(&ip.to_canonical());
+    spec.cluster_ips.iter().filter(elsewhere).copied().filter_map(usable).collect()
 }
 
 /// A20–A22. A Service without a cluster IP of the family has nothing in it (A11).
 fn frontends<const N: usize>(
     spec: &ServiceSpec,
     port: &ServicePort,
-    site: &Site<'_>,
+    cluster_ips: &BTreeSet<Addr<N>>,
 ) -> BTreeMap<FrontendKey<N>, Kind> {
     let mut frontends = BTreeMap::new();
     let is_of_family = |ip: &IpAddr| family::addr::<N>(ip.to_canonical()).is_some();
@@ -121,14 +156,12 @@ fn frontends<const N: usize>(
     {
         frontends.insert(family::key(addr, port.port, proto), Kind::External);
     }
-    for ip in &spec.cluster_ips {
-        let Some(addr) = usable(*ip) else { continue };
+    for addr in spec.cluster_ips.iter().copied().filter_map(usable) {
         let key = family::key(addr, port.port, proto);
-        // A cluster IP that is bound here is answered here: NodeLocal DNS.
-        if site.addresses.contains(&ip.to_canonical()) {
-            frontends.remove(&key);
-        } else {
+        if cluster_ips.contains(&addr) {
             frontends.insert(key, Kind::Cluster);
+        } else {
+            frontends.remove(&key);
         }
     }
     frontends

@@ -29,6 +29,11 @@ pub(crate) fn ip<const N: usize>(addr: &Addr<N>) -> IpAddr {
     }
 }
 
+/// Bits of an address.
+pub(super) const fn bits<const N: usize>() -> u32 {
+    if N == 4 { Ipv4Addr::BITS } else { Ipv6Addr::BITS }
+}
+
 /// The IP protocol number.
 pub(crate) const fn number(protocol: Protocol) -> u8 {
     match protocol {

@@ -5,17 +5,23 @@ use std::{
     sync::Arc,
 };
 
-use sluice_common::frontend::{Frontend, FrontendKey, Range, flags};
-
-use super::{delta::Delta, name::PortKey};
-
-const MARK: Frontend = Frontend {
-    service: 0,
-    flags: flags::ENDPOINT,
-    cluster: Range { start: 0, len: 0 },
-    local: Range { start: 0, len: 0 },
-    affinity_timeout: 0,
+use sluice_common::{
+    frontend::{Frontend, FrontendKey, Range, flags},
+    net::{Addr, Port},
 };
+
+use super::{counts::Counts, delta::Delta, family, name::PortKey};
+
+/// What stands for no service.
+const fn mark(flag: u32) -> Frontend {
+    let none = Range { start: 0, len: 0 };
+    Frontend { service: 0, flags: flag, cluster: none, local: none, affinity_timeout: 0 }
+}
+
+/// Where a cluster IP is marked (A51).
+pub(super) const fn cluster_ip_key<const N: usize>(addr: Addr<N>) -> FrontendKey<N> {
+    FrontendKey::new(addr, Port::new(0), 0)
+}
 
 /// The frontends of a family.
 #[derive(Debug)]
@@ -23,8 +29,10 @@ pub(super) struct Frontends<const N: usize> {
     pub(super) delta: Delta<FrontendKey<N>, Frontend>,
     capacity: usize,
     claims: BTreeMap<FrontendKey<N>, BTreeMap<Arc<PortKey>, Frontend>>,
-    /// Endpoints' addresses, and how many backends have each.
-    marks: BTreeMap<FrontendKey<N>, u32>,
+    /// Endpoints' addresses, by backend.
+    endpoints: Counts<FrontendKey<N>>,
+    /// Cluster IPs, by service port.
+    cluster_ips: Counts<Addr<N>>,
     /// Keys that found the map full.
     refused: BTreeSet<FrontendKey<N>>,
     /// Keys whose claims may have become, or ceased to be, a problem.
@@ -37,7 +45,8 @@ impl<const N: usize> Frontends<N> {
             delta: Delta::default(),
             capacity: usize::try_from(capacity).unwrap_or(usize::MAX),
             claims: BTreeMap::new(),
-            marks: BTreeMap::new(),
+            endpoints: Counts::default(),
+            cluster_ips: Counts::default(),
             refused: BTreeSet::new(),
             disputed: BTreeSet::new(),
         }
@@ -64,19 +73,36 @@ impl<const N: usize> Frontends<N> {
         self.settle(key);
     }
 
-    pub(super) fn mark(&mut self, key: FrontendKey<N>) {
-        *self.marks.entry(key).or_default() += 1;
+    pub(super) fn mark_endpoint(&mut self, key: FrontendKey<N>) {
+        self.endpoints.add(key);
         self.settle(key);
     }
 
-    pub(super) fn unmark(&mut self, key: FrontendKey<N>) {
-        if let Some(count) = self.marks.get_mut(&key) {
-            *count -= 1;
-            if *count == 0 {
-                self.marks.remove(&key);
-            }
-        }
+    pub(super) fn unmark_endpoint(&mut self, key: FrontendKey<N>) {
+        self.endpoints.remove(&key);
         self.settle(key);
+    }
+
+    pub(super) fn mark_cluster_ip(&mut self, addr: Addr<N>) {
+        self.cluster_ips.add(addr);
+        self.settle(cluster_ip_key(addr));
+    }
+
+    pub(super) fn unmark_cluster_ip(&mut self, addr: Addr<N>) {
+        self.cluster_ips.remove(&addr);
+        self.settle(cluster_ip_key(addr));
+    }
+
+    /// The lowest and the highest cluster IP.
+    pub(super) fn cluster_ip_bounds(&self) -> Option<(Addr<N>, Addr<N>)> {
+        self.cluster_ips.bounds().map(|(low, high)| (*low, *high))
+    }
+
+    /// Whether every service port that is to be reached at the address is: until then, its mark
+    /// would reject clients that have but to wait.
+    pub(super) fn are_served(&self, addr: Addr<N>) -> bool {
+        let ports = family::key(addr, 1, 0)..=family::key(addr, u16::MAX, u8::MAX);
+        self.delta.pending_within(ports).all(|(_, value)| value.is_none())
     }
 
     /// The claims of a key, the winner first: whose name is lowest, whoever came first.
@@ -88,9 +114,12 @@ impl<const N: usize> Frontends<N> {
         self.refused.contains(key)
     }
 
-    /// Endpoints' addresses that found the map full.
-    pub(super) fn refused_marks(&self) -> usize {
-        self.refused.iter().filter(|key| !self.claims.contains_key(key)).count()
+    /// How many addresses of endpoints, and how many cluster IPs, found the map full.
+    pub(super) fn refused_marks(&self) -> (usize, usize) {
+        let marks = self.refused.iter().filter(|key| !self.claims.contains_key(key));
+        let is_cluster_ip = |key: &&FrontendKey<N>| **key == cluster_ip_key(key.addr);
+        let cluster_ips = marks.clone().filter(is_cluster_ip).count();
+        (marks.count() - cluster_ips, cluster_ips)
     }
 
     pub(super) fn take_disputed(&mut self) -> BTreeSet<FrontendKey<N>> {
@@ -110,14 +139,14 @@ impl<const N: usize> Frontends<N> {
     pub(super) fn node_ports(&self) -> Option<(u16, u16)> {
         let mut keys = self.delta.wanted().keys();
         let low = keys.next().filter(|key| key.addr.is_unspecified())?;
-        let end = super::family::key(low.addr, u16::MAX, u8::MAX);
+        let end = family::key(low.addr, u16::MAX, u8::MAX);
         let high = self.delta.wanted().range(low..=&end).next_back()?.0;
         Some((low.port.number(), high.port.number()))
     }
 
     fn settle(&mut self, key: FrontendKey<N>) {
         let claimed = self.claims.get(&key).and_then(|claims| claims.first_key_value());
-        let marked = self.marks.contains_key(&key).then_some(MARK);
+        let marked = self.mark_at(&key).map(mark);
         let Some(value) = claimed.map(|(_, value)| *value).or(marked) else {
             self.refuse(key, false);
             self.delta.unwant(&key);
@@ -129,6 +158,13 @@ impl<const N: usize> Frontends<N> {
         if fits {
             self.delta.want(key, value);
         }
+    }
+
+    fn mark_at(&self, key: &FrontendKey<N>) -> Option<u32> {
+        if *key == cluster_ip_key(key.addr) {
+            return self.cluster_ips.contains(&key.addr).then_some(flags::CLUSTER_IP);
+        }
+        self.endpoints.contains(key).then_some(flags::ENDPOINT)
     }
 
     fn refuse(&mut self, key: FrontendKey<N>, refused: bool) {

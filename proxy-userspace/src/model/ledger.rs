@@ -23,8 +23,10 @@ pub(super) enum Origin {
     Frontend4(FrontendKey<V4>),
     /// The claims of an IPv6 address.
     Frontend6(FrontendKey<V6>),
-    /// The endpoint marks of a family.
+    /// The marks of a family, endpoints' and cluster IPs'.
     Marks(u8),
+    /// The ServiceCIDRs of a family.
+    ServiceCidrs(u8),
 }
 
 /// Current problems, and those that came up since last asked.

@@ -13,6 +13,8 @@ pub struct Limits {
     pub backends: u32,
     /// SERVICES.
     pub services: u32,
+    /// PREFIXES.
+    pub prefixes: u32,
 }
 
 impl Default for Limits {
@@ -22,14 +24,24 @@ impl Default for Limits {
             slots: limits::SLOTS,
             backends: limits::BACKENDS,
             services: limits::SERVICES,
+            prefixes: limits::PREFIXES,
         }
     }
 }
 
 impl Limits {
-    /// The endpoints that one service port may have: a quarter of all, so that one absurd Service
-    /// does not starve the others.
-    pub(super) fn share(&self) -> usize {
-        usize::try_from(self.backends / 4).unwrap_or(usize::MAX).max(1)
+    /// The endpoints that one service port may have.
+    pub(super) fn backends_share(&self) -> usize {
+        share(self.backends)
     }
+
+    /// The source ranges that one service port may have.
+    pub(super) fn prefixes_share(&self) -> usize {
+        share(self.prefixes)
+    }
+}
+
+/// A quarter of all, so that one absurd Service does not starve the others.
+fn share(all: u32) -> usize {
+    usize::try_from(all / 4).unwrap_or(usize::MAX).max(1)
 }

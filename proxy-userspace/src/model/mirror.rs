@@ -8,6 +8,7 @@ use sluice_common::{
     net::{V4, V6},
     prefix::PrefixKey,
     service::ServiceName,
+    settings::Settings,
 };
 
 /// The maps of one family.
@@ -43,6 +44,6 @@ pub struct Mirror {
     pub v4: FamilyMirror<V4>,
     /// IPv6.
     pub v6: FamilyMirror<V6>,
-    /// The NodePort range as written, if known.
-    pub node_ports: Option<(u16, u16)>,
+    /// SETTINGS, if known.
+    pub settings: Option<Settings>,
 }

@@ -5,6 +5,7 @@
 //! write and tells [`Model::wrote`] after each that succeeded. What failed is in the next plan.
 
 mod backends;
+mod counts;
 mod delta;
 mod endpoint;
 mod expand;
@@ -15,19 +16,24 @@ mod ledger;
 pub mod limits;
 pub mod mirror;
 pub mod name;
+mod node;
 mod objects;
 pub mod op;
 pub mod plan;
+mod prefixes;
 pub mod problem;
 pub mod quarantine;
 mod ranges;
 mod refresh;
+mod settings;
 mod shortage;
 mod slots;
+mod sources;
 pub mod spec;
 mod tables;
 pub mod text;
 mod topology;
+mod update;
 mod validate;
 pub mod why;
 
@@ -41,7 +47,11 @@ use std::{
     time::Duration,
 };
 
-use sluice_common::net::{V4, V6};
+use ipnet::IpNet;
+use sluice_common::{
+    net::{V4, V6},
+    settings::Settings,
+};
 
 use ledger::{Ledger, Origin};
 use limits::Limits;
@@ -52,7 +62,8 @@ use op::Op;
 use plan::Plan;
 use problem::Problem;
 use spec::{Event, ObjectName};
-use tables::{Held, Tables};
+use tables::Tables;
+use update::Held;
 
 /// What the model is told once.
 #[derive(Clone, Debug, Default)]
@@ -77,12 +88,20 @@ pub struct Model {
     node_name: String,
     zone: String,
     local_addresses: BTreeSet<IpAddr>,
+    primary_addresses: Vec<IpAddr>,
+    /// `None` until they have been told.
+    service_cidrs: Option<Vec<IpNet>>,
+    /// How many of them do not fit, IPv4 and IPv6.
+    refused_cidrs: [usize; 2],
     objects: Objects,
     held: BTreeMap<ObjectName, BTreeMap<Arc<PortKey>, HeldPort>>,
     services: Services,
     v4: Tables<V4>,
     v6: Tables<V6>,
-    node_ports: Option<(u16, u16)>,
+    /// What the controller decided of the settings.
+    base: Option<Settings>,
+    /// The settings as written.
+    settings: Option<Settings>,
     ledger: Ledger,
     /// Services of which something did not fit.
     starved: BTreeSet<ObjectName>,
@@ -98,12 +117,16 @@ impl Model {
             node_name: config.node_name,
             zone: String::new(),
             local_addresses: BTreeSet::new(),
+            primary_addresses: Vec::new(),
+            service_cidrs: None,
+            refused_cidrs: [0; 2],
             objects: Objects::default(),
             held: BTreeMap::new(),
             services: Services::new(limits.services),
             v4: Tables::new(&limits),
             v6: Tables::new(&limits),
-            node_ports: None,
+            base: None,
+            settings: None,
             ledger: Ledger::default(),
             starved: BTreeSet::new(),
             is_first: true,
@@ -118,7 +141,7 @@ impl Model {
         model.services.adopt(mirror.services, &used);
         model.v4.adopt(mirror.v4);
         model.v6.adopt(mirror.v6);
-        model.node_ports = mirror.node_ports;
+        model.settings = mirror.settings;
         model
     }
 
@@ -127,14 +150,8 @@ impl Model {
         match event {
             Event::Services(change) => self.objects.change_services(change),
             Event::Slices(change) => self.objects.change_slices(change),
-            Event::Node(node) => {
-                if self.zone != node.zone {
-                    self.zone = node.zone;
-                    self.objects.mark_all();
-                }
-            }
-            // No map value depends on them: A51 and A52 are not decided here.
-            Event::ServiceCidrs(_) => {}
+            Event::Node(node) => self.set_node(node),
+            Event::ServiceCidrs(nets) => self.set_service_cidrs(nets),
             Event::Problem(problem) => {
                 self.ledger.add(Origin::Source(problem.subject.clone()), problem);
             }
@@ -142,29 +159,14 @@ impl Model {
         }
     }
 
-    /// The addresses of the node's interfaces: a cluster IP among them is answered locally.
-    pub fn set_local_addresses(&mut self, addresses: BTreeSet<IpAddr>) {
-        let changed: BTreeSet<IpAddr> =
-            self.local_addresses.symmetric_difference(&addresses).copied().collect();
-        let touched = |ips: &[IpAddr]| ips.iter().any(|ip| changed.contains(&ip.to_canonical()));
-        let services = self.objects.services();
-        let names: Vec<ObjectName> = services
-            .filter(|(_, spec)| touched(&spec.cluster_ips))
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in names {
-            self.objects.mark(name);
-        }
-        self.local_addresses = addresses;
-    }
-
     /// What is to be written now, and the Problems that came up since the last call.
     ///
-    /// Empty until Services and EndpointSlices have both been listed (A90). Costs as much as what
-    /// changed, plus what failed before.
+    /// Nothing but the controller's settings until Services and EndpointSlices have both been listed
+    /// (A90). Costs as much as what changed, plus what failed before.
     pub fn plan(&mut self) -> (Plan, Vec<Problem>) {
         if !self.objects.are_listed() {
-            return (Plan::default(), self.ledger.take_new());
+            let plan = Plan { settings: self.pending_settings(), ..Plan::default() };
+            return (plan, self.ledger.take_new());
         }
         for name in self.objects.take_dirty() {
             self.refresh(&name);
@@ -181,7 +183,7 @@ impl Model {
     /// Whether a write's own preconditions have been written. If not, it waits for a later plan.
     pub fn allows(&self, op: &Op) -> bool {
         match op {
-            Op::NameService(..) | Op::NodePorts(..) => true,
+            Op::NameService(..) | Op::Settings(_) => true,
             Op::ForgetService(id) => !self.v4.uses(*id) && !self.v6.uses(*id),
             Op::V4(op) => self.is_named(op.service()) && self.v4.allows(op),
             Op::V6(op) => self.is_named(op.service()) && self.v6.allows(op),
@@ -193,7 +195,7 @@ impl Model {
         match op {
             Op::NameService(id, name) => self.services.delta.wrote(*id, Some(*name)),
             Op::ForgetService(id) => self.services.forgot(*id),
-            Op::NodePorts(low, high) => self.node_ports = Some((*low, *high)),
+            Op::Settings(settings) => self.settings = Some(*settings),
             Op::V4(op) => self.v4.wrote(op),
             Op::V6(op) => self.v6.wrote(op),
         }
@@ -205,6 +207,7 @@ impl Model {
         self.v4.frontends.retry();
         self.v6.frontends.retry();
         if freed.contains(&true) {
+            self.want_service_cidrs();
             for name in std::mem::take(&mut self.starved) {
                 self.objects.mark(name);
             }
@@ -221,7 +224,7 @@ impl Model {
         let pending = self.services.delta.has_pending()
             || self.v4.has_pending()
             || self.v6.has_pending()
-            || self.node_ports != Some(self.wanted_node_ports());
+            || self.pending_settings().is_some();
         !pending
     }
 
@@ -236,7 +239,7 @@ impl Model {
             services: self.services.delta.written().clone(),
             v4: self.v4.written(),
             v6: self.v6.written(),
-            node_ports: self.node_ports,
+            settings: self.settings,
         }
     }
 
@@ -246,7 +249,7 @@ impl Model {
             services: self.services.delta.wanted().clone(),
             v4: self.v4.wanted(),
             v6: self.v6.wanted(),
-            node_ports: Some(self.wanted_node_ports()),
+            settings: self.wanted_settings(),
         }
     }
 
@@ -256,24 +259,19 @@ impl Model {
     }
 
     fn pending(&self) -> Plan {
-        let mut plan = Plan { v4: self.v4.plan(), v6: self.v6.plan(), ..Plan::default() };
+        let mut plan = Plan {
+            v4: self.v4.plan(),
+            v6: self.v6.plan(),
+            settings: self.pending_settings(),
+            ..Plan::default()
+        };
         for (id, name) in self.services.delta.pending() {
             match name {
                 Some(name) => plan.name_services.push((id, name)),
                 None => plan.forget_services.push(id),
             }
         }
-        let ports = self.wanted_node_ports();
-        plan.node_ports = (self.node_ports != Some(ports)).then_some(ports);
         plan
-    }
-
-    fn wanted_node_ports(&self) -> (u16, u16) {
-        match (self.v4.frontends.node_ports(), self.v6.frontends.node_ports()) {
-            (Some(a), Some(b)) => (a.0.min(b.0), a.1.max(b.1)),
-            (Some(ports), None) | (None, Some(ports)) => ports,
-            (None, None) => (1, 0),
-        }
     }
 }
 
@@ -282,5 +280,7 @@ fn services_of(mirror: &Mirror) -> impl Iterator<Item = u32> {
     let v6 = mirror.v6.frontends.values().map(|frontend| frontend.service);
     let backends4 = mirror.v4.backends.values().map(|backend| backend.service);
     let backends6 = mirror.v6.backends.values().map(|backend| backend.service);
-    v4.chain(v6).chain(backends4).chain(backends6)
+    let prefixes4 = mirror.v4.prefixes.iter().map(|prefix| prefix.scope);
+    let prefixes6 = mirror.v6.prefixes.iter().map(|prefix| prefix.scope);
+    v4.chain(v6).chain(backends4).chain(backends6).chain(prefixes4).chain(prefixes6)
 }

@@ -4,7 +4,9 @@ use sluice_common::{
     backend::Backend,
     frontend::{Frontend, FrontendKey},
     net::{V4, V6},
+    prefix::{PrefixKey, SERVICE_CIDRS},
     service::ServiceName,
+    settings::Settings,
 };
 
 use super::plan::{FamilyPlan, Plan};
@@ -18,6 +20,10 @@ pub enum MapOp<const N: usize> {
     Backend(u32, Backend<N>),
     /// SLOTS: index, backend id.
     Slot(u32, u32),
+    /// PREFIXES: write.
+    AddPrefix(PrefixKey<N>),
+    /// PREFIXES: delete.
+    RemovePrefix(PrefixKey<N>),
 }
 
 impl<const N: usize> MapOp<N> {
@@ -26,7 +32,8 @@ impl<const N: usize> MapOp<N> {
         match self {
             Self::Frontend(_, Some(frontend)) => Some(frontend.service).filter(|id| *id != 0),
             Self::Backend(_, backend) => Some(backend.service).filter(|_| backend.flags != 0),
-            Self::Frontend(_, None) | Self::Slot(..) => None,
+            Self::AddPrefix(prefix) => Some(prefix.scope).filter(|id| *id != SERVICE_CIDRS),
+            Self::Frontend(_, None) | Self::Slot(..) | Self::RemovePrefix(_) => None,
         }
     }
 }
@@ -38,8 +45,8 @@ pub enum Op {
     NameService(u32, ServiceName),
     /// SERVICES: delete a name.
     ForgetService(u32),
-    /// Settings: the lowest and highest NodePort; `(1, 0)` when there is none.
-    NodePorts(u16, u16),
+    /// SETTINGS: write.
+    Settings(Settings),
     /// A map of IPv4.
     V4(MapOp<V4>),
     /// A map of IPv6.
@@ -59,6 +66,9 @@ impl<const N: usize> FamilyPlan<N> {
             + self.fill_slots.len()
             + self.switch_frontends.len()
             + self.retire_backends.len()
+            + self.add_prefixes.len()
+            + self.narrow_prefixes.len()
+            + self.retire_prefixes.len()
     }
 
     fn retired(&self) -> impl Iterator<Item = MapOp<N>> {
@@ -68,9 +78,13 @@ impl<const N: usize> FamilyPlan<N> {
     fn switched(&self) -> impl Iterator<Item = MapOp<N>> {
         let upserts = self.upsert_backends.iter().map(|(id, b)| MapOp::Backend(*id, *b));
         let slots = self.fill_slots.iter().map(|(slot, id)| MapOp::Slot(*slot, *id));
+        let additions = self.add_prefixes.iter().copied().map(MapOp::AddPrefix);
+        let narrowing = self.narrow_prefixes.iter().copied().map(MapOp::RemovePrefix);
         let switches = self.switch_frontends.iter().map(|(k, f)| MapOp::Frontend(*k, Some(*f)));
         let retires = self.retire_backends.iter().map(|(id, b)| MapOp::Backend(*id, *b));
-        upserts.chain(slots).chain(switches).chain(retires)
+        let removals = self.retire_prefixes.iter().copied().map(MapOp::RemovePrefix);
+        let before = upserts.chain(slots).chain(additions).chain(narrowing);
+        before.chain(switches).chain(retires).chain(removals)
     }
 }
 
@@ -86,19 +100,20 @@ impl Plan {
             + self.v4.len()
             + self.v6.len()
             + self.forget_services.len()
-            + usize::from(self.node_ports.is_some())
+            + usize::from(self.settings.is_some())
     }
 
     /// The writes in the order in which they have to happen.
     ///
-    /// The NodePort range is written while the old ports are gone and the new ones not yet there.
+    /// The settings are written while the old NodePorts and cluster IPs are gone and the new ones
+    /// not yet there.
     pub fn ops(&self) -> impl Iterator<Item = Op> {
         let names = self.name_services.iter().map(|(id, name)| Op::NameService(*id, *name));
-        let ports = self.node_ports.iter().map(|(low, high)| Op::NodePorts(*low, *high));
+        let settings = self.settings.iter().copied().map(Op::Settings);
         names
             .chain(self.v4.retired().map(Op::V4))
             .chain(self.v6.retired().map(Op::V6))
-            .chain(ports)
+            .chain(settings)
             .chain(self.v4.switched().map(Op::V4))
             .chain(self.v6.switched().map(Op::V6))
             .chain(self.forget_services.iter().map(|id| Op::ForgetService(*id)))

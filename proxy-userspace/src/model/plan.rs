@@ -1,14 +1,17 @@
 //! What to write, in the order that keeps every packet's view whole.
 //!
-//! Retire frontends → upsert backends → fill slots → switch frontends → retire backends. After
-//! each single write no frontend names a slot that is not filled, and no slot in use names a
-//! backend that is not there.
+//! Retire frontends → upsert backends → fill slots → add prefixes → narrow prefixes → switch
+//! frontends → retire backends → retire prefixes. After each single write no frontend names a slot
+//! that is not filled, no slot in use names a backend that is not there, and no source is let in or
+//! kept out that neither the old nor the new set of source ranges would.
 
 use sluice_common::{
     backend::Backend,
     frontend::{Frontend, FrontendKey},
     net::{V4, V6},
+    prefix::PrefixKey,
     service::ServiceName,
+    settings::Settings,
 };
 
 /// The writes for one address family, in their order.
@@ -20,11 +23,17 @@ pub struct FamilyPlan<const N: usize> {
     pub upsert_backends: Vec<(u32, Backend<N>)>,
     /// Slots to write: index, backend id.
     pub fill_slots: Vec<(u32, u32)>,
-    /// Frontends to write.
+    /// Prefixes to write.
+    pub add_prefixes: Vec<PrefixKey<N>>,
+    /// Prefixes to delete from sets that frontends go on relying on.
+    pub narrow_prefixes: Vec<PrefixKey<N>>,
+    /// Frontends to write; the marks of cluster IPs last.
     pub switch_frontends: Vec<(FrontendKey<N>, Frontend)>,
     /// Backends to free: the value has no flags, and keeps its generation. Or to take out of
     /// choice: the value has flags, but no longer `ELIGIBLE`.
     pub retire_backends: Vec<(u32, Backend<N>)>,
+    /// Prefixes to delete with their sets, on which no frontend relies any more.
+    pub retire_prefixes: Vec<PrefixKey<N>>,
 }
 
 /// The writes that make the maps follow a change.
@@ -38,8 +47,8 @@ pub struct Plan {
     pub v6: FamilyPlan<V6>,
     /// Names to delete after nothing refers to them.
     pub forget_services: Vec<u32>,
-    /// Lowest and highest NodePort in use over both families; `(1, 0)` when there is none.
-    pub node_ports: Option<(u16, u16)>,
+    /// Settings to write.
+    pub settings: Option<Settings>,
 }
 
 impl<const N: usize> Default for FamilyPlan<N> {
@@ -50,6 +59,9 @@ impl<const N: usize> Default for FamilyPlan<N> {
             fill_slots: Vec::new(),
             switch_frontends: Vec::new(),
             retire_backends: Vec::new(),
+            add_prefixes: Vec::new(),
+            narrow_prefixes: Vec::new(),
+            retire_prefixes: Vec::new(),
         }
     }
 }

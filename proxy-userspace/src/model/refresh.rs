@@ -15,8 +15,9 @@ use super::{
     shortage,
     shortage::Shortage,
     spec::{ObjectName, ServicePort, ServiceSpec},
-    tables::{Owner, Tables},
+    tables::Tables,
     topology::Place,
+    update::Owner,
     validate,
 };
 
@@ -70,6 +71,7 @@ impl Model {
         let site = Site {
             place: Place { node: &self.node_name, zone: &self.zone },
             addresses: &self.local_addresses,
+            primary: &self.primary_addresses,
         };
         let slices = || self.objects.slices(name).map(|(_, slice)| slice);
         let owner = Owner { id, key: &key };
@@ -106,6 +108,10 @@ impl Model {
             [(4, self.v4.frontends.refused_marks()), (6, self.v6.frontends.refused_marks())];
         for (version, count) in marks {
             self.ledger.set(Origin::Marks(version), shortage::marks(version, count));
+        }
+        for (version, count) in [4, 6].into_iter().zip(self.refused_cidrs) {
+            let problems = shortage::service_cidrs(version, count);
+            self.ledger.set(Origin::ServiceCidrs(version), problems);
         }
     }
 }

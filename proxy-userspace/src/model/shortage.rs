@@ -17,12 +17,16 @@ pub(super) struct Shortage {
     pub(super) backends: usize,
     /// Choices of endpoints that found no slot.
     pub(super) slots: usize,
+    /// Source ranges beyond what one service port may have.
+    pub(super) excess_sources: usize,
+    /// Source ranges that found no room.
+    pub(super) sources: usize,
 }
 
 impl Shortage {
     /// Whether it may go away by itself when other Services take less.
     pub(super) fn may_pass(&self) -> bool {
-        self.backends + self.slots > 0
+        self.backends + self.slots + self.sources > 0
     }
 }
 
@@ -57,30 +61,68 @@ pub(super) fn duplicate<const N: usize>(
     )
 }
 
-/// Endpoints of a service port do not fit.
-pub(super) fn problems(key: &PortKey, version: u8, short: &Shortage) -> Vec<Problem> {
+/// Endpoints or source ranges of a service port do not fit.
+pub(super) fn problems(key: &PortKey, version: u8, short_of: &Shortage) -> Vec<Problem> {
     let kinds = [
-        (short.excess, "the port has more than a quarter of map BACKENDS", "--max-backends"),
-        (short.backends, "map BACKENDS is full", "--max-backends"),
-        (short.slots, "map SLOTS is full", "--max-slots"),
+        (short_of.excess, "the port has more than a quarter of map BACKENDS", "--max-backends"),
+        (short_of.backends, "map BACKENDS is full", "--max-backends"),
+        (short_of.slots, "map SLOTS is full", "--max-slots"),
     ];
     let short = kinds.into_iter().filter(|(count, ..)| *count > 0);
     let word = |(count, cause, flag)| {
         let text = format!("{count} IPv{version} endpoints of {key} get no traffic: {cause}");
         problem(key, format!("{text}; raise {flag}"))
     };
-    short.map(word).collect()
+    short.map(word).chain(sources(key, version, short_of)).collect()
 }
 
-/// Endpoints' own addresses do not fit.
-pub(super) fn marks(version: u8, count: usize) -> Vec<Problem> {
+/// A restricted address does not become an open one: what does not fit is kept out (A53).
+fn sources(key: &PortKey, version: u8, short: &Shortage) -> Option<Problem> {
+    let cause = match (short.excess_sources, short.sources) {
+        (0, 0) => return None,
+        (0, _) => "map PREFIXES is full",
+        _ => "the port has more than a quarter of map PREFIXES",
+    };
+    let count = short.excess_sources + short.sources;
+    let text = format!(
+        "{count} IPv{version} loadBalancerSourceRanges of {key} do not fit, so their clients are \
+         dropped: {cause}; raise --max-prefixes"
+    );
+    Some(problem(key, text))
+}
+
+/// What stands for no service does not fit: endpoints' own addresses, cluster IPs, ServiceCIDRs.
+pub(super) fn marks(version: u8, (endpoints, cluster_ips): (usize, usize)) -> Vec<Problem> {
+    let kinds = [
+        (
+            endpoints,
+            "endpoint addresses do not fit, so direct traffic to them may be confused with \
+             translated traffic",
+        ),
+        (
+            cluster_ips,
+            "cluster IPs do not fit, so traffic to ports that they do not have is not rejected",
+        ),
+    ];
+    let short = kinds.into_iter().filter(|(count, _)| *count > 0);
+    let subject = || Subject::Other(format!("map FRONTENDS_V{version}"));
+    short
+        .map(|(count, what)| Problem {
+            subject: subject(),
+            text: format!("{count} {what}; raise --max-frontends"),
+        })
+        .collect()
+}
+
+/// ServiceCIDRs do not fit.
+pub(super) fn service_cidrs(version: u8, count: usize) -> Vec<Problem> {
     if count == 0 {
         return Vec::new();
     }
-    let subject = Subject::Other(format!("map FRONTENDS_V{version}"));
+    let subject = Subject::Other(format!("map PREFIXES_V{version}"));
     let text = format!(
-        "{count} endpoint addresses do not fit, so direct traffic to them may be confused with \
-         translated traffic; raise --max-frontends"
+        "{count} ServiceCIDRs do not fit, so traffic to cluster IPs in them that no Service has is \
+         not dropped; raise --max-prefixes"
     );
     vec![Problem { subject, text }]
 }

@@ -7,7 +7,7 @@ use std::{
 
 use sluice_common::frontend::Range;
 
-use super::{delta::Delta, ranges::Ranges};
+use super::{counts::Counts, delta::Delta, ranges::Ranges};
 
 type Key = (u32, u32);
 
@@ -19,10 +19,10 @@ pub(super) struct Slots {
     limit: u32,
     /// Ranges that some service port wants.
     owned: BTreeSet<Key>,
-    /// Ranges that written frontends name, and how many do.
-    live: BTreeMap<Key, u32>,
-    /// How many slots of live ranges name a backend.
-    listed: BTreeMap<u32, u32>,
+    /// Ranges that written frontends name.
+    live: Counts<Key>,
+    /// Backends that slots of live ranges name.
+    listed: Counts<u32>,
     /// Live ranges from before a restart that may be taken over, by service id.
     adoptable: BTreeMap<u32, Vec<Range>>,
     /// Adopted ranges that overlap or overrun: never reused, so that they do no more harm.
@@ -36,8 +36,8 @@ impl Slots {
             ranges: Ranges::new(limit),
             limit,
             owned: BTreeSet::new(),
-            live: BTreeMap::new(),
-            listed: BTreeMap::new(),
+            live: Counts::default(),
+            listed: Counts::default(),
             adoptable: BTreeMap::new(),
             broken: BTreeSet::new(),
         }
@@ -136,7 +136,7 @@ impl Slots {
         for slot in range.start..range.start + range.len {
             self.delta.release(&slot);
         }
-        if !self.live.contains_key(&(range.start, range.len)) {
+        if !self.live.contains(&(range.start, range.len)) {
             self.ranges.give_back(range);
         }
     }
@@ -146,11 +146,9 @@ impl Slots {
         if range.len == 0 {
             return;
         }
-        let count = self.live.entry((range.start, range.len)).or_default();
-        *count += 1;
-        if *count == 1 {
+        if self.live.add((range.start, range.len)) {
             for id in contents(&self.delta, range) {
-                *self.listed.entry(id).or_default() += 1;
+                self.listed.add(id);
             }
         }
     }
@@ -158,19 +156,11 @@ impl Slots {
     /// One written frontend less names the range.
     pub(super) fn unliven(&mut self, range: Range) {
         let key = (range.start, range.len);
-        let Some(count) = self.live.get_mut(&key) else { return };
-        *count -= 1;
-        if *count > 0 {
+        if !self.live.remove(&key) {
             return;
         }
-        self.live.remove(&key);
         for id in contents(&self.delta, range) {
-            if let Some(count) = self.listed.get_mut(&id) {
-                *count -= 1;
-                if *count == 0 {
-                    self.listed.remove(&id);
-                }
-            }
+            self.listed.remove(&id);
         }
         if !self.owned.contains(&key) && !self.broken.contains(&key) {
             self.ranges.give_back(range);
@@ -179,7 +169,7 @@ impl Slots {
 
     /// Whether a frontend that is in the map may lead to the backend.
     pub(super) fn lists(&self, id: u32) -> bool {
-        self.listed.contains_key(&id)
+        self.listed.contains(&id)
     }
 
     /// The backends of a range, if every slot of it is written.

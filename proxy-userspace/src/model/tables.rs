@@ -1,47 +1,27 @@
 //! The maps of one address family: what they should hold, what they do, what may be written next.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::time::Duration;
 
-use sluice_common::{
-    backend,
-    frontend::{Frontend, FrontendKey, Range},
-};
+use sluice_common::frontend::{Frontend, Range, flags};
 
 use super::{
-    backends::Backends, endpoint::Target, expand::Wanted, family, frontends::Frontends,
-    limits::Limits, mirror::FamilyMirror, name::PortKey, op::MapOp, plan::FamilyPlan,
-    shortage::Shortage, slots::Slots,
+    backends::Backends, counts::Counts, frontends::Frontends, limits::Limits, mirror::FamilyMirror,
+    op::MapOp, plan::FamilyPlan, prefixes::Prefixes, slots::Slots,
 };
-
-/// What a service port has in the maps.
-#[derive(Debug)]
-pub(super) struct Held<const N: usize> {
-    frontends: Vec<FrontendKey<N>>,
-    backends: BTreeMap<Target<N>, u32>,
-    ranges: Vec<(Vec<u32>, Range)>,
-}
-
-impl<const N: usize> Default for Held<N> {
-    fn default() -> Self {
-        Self { frontends: Vec::new(), backends: BTreeMap::new(), ranges: Vec::new() }
-    }
-}
-
-/// A service port's id and name.
-pub(super) struct Owner<'a> {
-    pub(super) id: u32,
-    pub(super) key: &'a Arc<PortKey>,
-}
 
 /// The maps of one family.
 #[derive(Debug)]
 pub(super) struct Tables<const N: usize> {
     pub(super) frontends: Frontends<N>,
-    backends: Backends<N>,
-    slots: Slots,
-    /// How many written frontends and backends have a service id.
-    uses: BTreeMap<u32, u32>,
-    share: usize,
+    pub(super) backends: Backends<N>,
+    pub(super) slots: Slots,
+    pub(super) prefixes: Prefixes<N>,
+    /// Service ids, by written frontend, backend and prefix.
+    uses: Counts<u32>,
+    /// The backends that one service port may have.
+    pub(super) backends_share: usize,
+    /// The source ranges that one service port may have.
+    pub(super) prefixes_share: usize,
 }
 
 impl<const N: usize> Tables<N> {
@@ -50,8 +30,10 @@ impl<const N: usize> Tables<N> {
             frontends: Frontends::new(limits.frontends),
             backends: Backends::new(limits.backends),
             slots: Slots::new(limits.slots),
-            uses: BTreeMap::new(),
-            share: limits.share(),
+            prefixes: Prefixes::new(limits.prefixes),
+            uses: Counts::default(),
+            backends_share: limits.backends_share(),
+            prefixes_share: limits.prefixes_share(),
         }
     }
 
@@ -66,8 +48,12 @@ impl<const N: usize> Tables<N> {
             self.count_in(frontend);
         }
         for backend in mirror.backends.values().filter(|backend| backend.flags != 0) {
-            *self.uses.entry(backend.service).or_default() += 1;
+            self.uses.add(backend.service);
         }
+        for prefix in &mirror.prefixes {
+            self.uses.add(prefix.scope);
+        }
+        self.prefixes.adopt(&mirror.prefixes);
         self.backends.adopt(mirror.backends);
         self.frontends.delta.adopt(mirror.frontends);
     }
@@ -77,109 +63,26 @@ impl<const N: usize> Tables<N> {
         self.frontends.delta.touch_all();
         self.backends.drop_adopted();
         self.slots.drop_adopted();
-    }
-
-    /// Makes a service port hold what is wanted of it.
-    pub(super) fn update(
-        &mut self,
-        owner: &Owner<'_>,
-        held: &mut Held<N>,
-        wanted: &Wanted<N>,
-    ) -> Shortage {
-        let proto = family::number(owner.key.protocol);
-        let mut shortage = self.want_backends(owner.id, proto, held, wanted);
-        let (cluster, local) = self.want_ranges(owner.id, held, wanted, &mut shortage);
-        for (key, kind) in &wanted.frontends {
-            let value = wanted.value(*kind, owner.id, cluster, local);
-            self.frontends.claim(*key, owner.key, value);
-        }
-        let keys = wanted.frontends.keys().copied().collect();
-        for key in std::mem::replace(&mut held.frontends, keys) {
-            if !wanted.frontends.contains_key(&key) {
-                self.frontends.disclaim(key, owner.key);
-            }
-        }
-        shortage
-    }
-
-    /// Those that may be chosen first, in case not all of them fit.
-    fn want_backends(
-        &mut self,
-        service: u32,
-        proto: u8,
-        held: &mut Held<N>,
-        wanted: &Wanted<N>,
-    ) -> Shortage {
-        let eligible = |flags: u8| flags & backend::flags::ELIGIBLE != 0;
-        let first = wanted.backends.iter().filter(|(_, flags)| eligible(**flags));
-        let then = wanted.backends.iter().filter(|(_, flags)| !eligible(**flags));
-        let excess = wanted.backends.len().saturating_sub(self.share);
-        let mut shortage = Shortage { excess, ..Shortage::default() };
-        let mut ids = BTreeMap::new();
-        for (target, flags) in first.chain(then).take(self.share) {
-            let Some(id) = self.backends.want(service, *target, proto, *flags) else {
-                shortage.backends += 1;
-                continue;
-            };
-            ids.insert(*target, id);
-            if !held.backends.contains_key(target) {
-                self.frontends.mark(FrontendKey::new(target.0, target.1, proto));
-            }
-        }
-        let old = std::mem::replace(&mut held.backends, ids);
-        for (target, id) in old.iter().filter(|(target, _)| !held.backends.contains_key(target)) {
-            self.backends.unwant(service, *target, *id);
-            self.frontends.unmark(FrontendKey::new(target.0, target.1, proto));
-        }
-        shortage
-    }
-
-    /// The cluster and the local range. A list that did not change keeps its range; a new one
-    /// never overwrites a range in use; equal lists share one.
-    fn want_ranges(
-        &mut self,
-        service: u32,
-        held: &mut Held<N>,
-        wanted: &Wanted<N>,
-        shortage: &mut Shortage,
-    ) -> (Range, Range) {
-        let mut old = std::mem::take(&mut held.ranges);
-        let mut place = |targets: &[Target<N>]| {
-            let ids: Vec<u32> =
-                targets.iter().filter_map(|t| held.backends.get(t).copied()).collect();
-            if ids.is_empty() || wanted.frontends.is_empty() {
-                return Range::default();
-            }
-            if let Some((_, range)) = held.ranges.iter().find(|(list, _)| *list == ids) {
-                return *range;
-            }
-            let keeps = |(list, range): &(Vec<u32>, Range)| {
-                *list == ids && !self.slots.could_improve(*range, ids.len())
-            };
-            let range = match old.iter().position(keeps) {
-                Some(found) => old.swap_remove(found).1,
-                None => self.slots.place(service, &ids),
-            };
-            shortage.slots += ids.len() - range.len as usize;
-            held.ranges.push((ids, range));
-            range
-        };
-        let ranges = (place(&wanted.choice.cluster), place(&wanted.choice.local));
-        for (_, range) in old {
-            self.slots.disown(range);
-        }
-        ranges
+        self.prefixes.drop_adopted();
     }
 
     /// What is to be written, in phases.
     pub(super) fn plan(&self) -> FamilyPlan<N> {
-        let mut plan = FamilyPlan::default();
+        let mut plan = FamilyPlan {
+            add_prefixes: self.prefixes.additions().collect(),
+            narrow_prefixes: self.prefixes.removals(true).collect(),
+            retire_prefixes: self.prefixes.removals(false).collect(),
+            ..FamilyPlan::default()
+        };
+        let mut marks = Vec::new();
         for (key, value) in self.frontends.delta.pending() {
             match value {
+                Some(value) if value.flags & flags::CLUSTER_IP != 0 => marks.push((key, value)),
                 Some(value) => plan.switch_frontends.push((key, value)),
                 None => plan.retire_frontends.push(key),
             }
         }
+        plan.switch_frontends.append(&mut marks);
         for (id, value) in self.backends.delta.pending() {
             match value {
                 Some(value) if self.backends.demotes(id, &value) => {
@@ -199,9 +102,15 @@ impl<const N: usize> Tables<N> {
     pub(super) fn allows(&self, op: &MapOp<N>) -> bool {
         match op {
             MapOp::Frontend(_, None) => true,
-            MapOp::Frontend(_, Some(frontend)) => {
-                [frontend.cluster, frontend.local].iter().all(|range| self.leads_somewhere(*range))
+            MapOp::Frontend(key, Some(frontend)) => {
+                let is = |flag| frontend.flags & flag != 0;
+                let ranges = [frontend.cluster, frontend.local];
+                ranges.iter().all(|range| self.leads_somewhere(*range))
+                    && (!is(flags::SOURCE_RANGES) || self.prefixes.is_settled(frontend.service))
+                    && (!is(flags::CLUSTER_IP) || self.frontends.are_served(key.addr))
             }
+            MapOp::AddPrefix(_) => true,
+            MapOp::RemovePrefix(prefix) => self.prefixes.allows_removal(prefix.scope),
             MapOp::Slot(_, id) => self.backends.delta.is_settled(id),
             MapOp::Backend(id, backend) if backend.flags == 0 => !self.slots.lists(*id),
             MapOp::Backend(id, backend) => {
@@ -231,31 +140,42 @@ impl<const N: usize> Tables<N> {
             MapOp::Backend(id, backend) => {
                 let was = self.backends.is_active(*id);
                 if !was && backend.flags != 0 {
-                    *self.uses.entry(backend.service).or_default() += 1;
+                    self.uses.add(backend.service);
                 } else if was && backend.flags == 0 {
-                    self.unuse(backend.service);
+                    self.uses.remove(&backend.service);
                 }
                 self.backends.wrote(*id, *backend);
             }
             MapOp::Slot(slot, id) => self.slots.delta.wrote(*slot, Some(*id)),
+            MapOp::AddPrefix(prefix) => {
+                if self.prefixes.wrote(prefix, true) {
+                    self.uses.add(prefix.scope);
+                }
+            }
+            MapOp::RemovePrefix(prefix) => {
+                if self.prefixes.wrote(prefix, false) {
+                    self.uses.remove(&prefix.scope);
+                }
+            }
         }
     }
 
     /// Whether anything in the maps has this service id.
     pub(super) fn uses(&self, service: u32) -> bool {
-        self.uses.contains_key(&service)
+        self.uses.contains(&service)
     }
 
     pub(super) fn has_pending(&self) -> bool {
         self.frontends.delta.has_pending()
             || self.backends.delta.has_pending()
             || self.slots.delta.has_pending()
+            || self.prefixes.has_pending()
     }
 
     /// Frees what waited long enough; says whether there was any.
     pub(super) fn tick(&mut self, now: Duration) -> bool {
-        let backends = self.backends.tick(now);
-        self.slots.tick(now) || backends
+        let freed = [self.backends.tick(now), self.slots.tick(now), self.prefixes.take_freed()];
+        freed.contains(&true)
     }
 
     /// What the maps hold.
@@ -264,7 +184,7 @@ impl<const N: usize> Tables<N> {
             frontends: self.frontends.delta.written().clone(),
             slots: self.slots.delta.written().clone(),
             backends: self.backends.delta.written().clone(),
-            ..FamilyMirror::default()
+            prefixes: self.prefixes.written(),
         }
     }
 
@@ -274,28 +194,25 @@ impl<const N: usize> Tables<N> {
             frontends: self.frontends.delta.wanted().clone(),
             slots: self.slots.delta.wanted().clone(),
             backends: self.backends.delta.wanted().clone(),
-            ..FamilyMirror::default()
+            prefixes: self.prefixes.wanted(),
         }
     }
 
     fn count_in(&mut self, frontend: &Frontend) {
-        *self.uses.entry(frontend.service).or_default() += 1;
+        self.uses.add(frontend.service);
+        if frontend.flags & flags::SOURCE_RANGES != 0 {
+            self.prefixes.rely_on(frontend.service);
+        }
         self.slots.enliven(frontend.cluster);
         self.slots.enliven(frontend.local);
     }
 
     fn count_out(&mut self, frontend: &Frontend) {
-        self.unuse(frontend.service);
+        self.uses.remove(&frontend.service);
+        if frontend.flags & flags::SOURCE_RANGES != 0 {
+            self.prefixes.unrely_on(frontend.service);
+        }
         self.slots.unliven(frontend.cluster);
         self.slots.unliven(frontend.local);
-    }
-
-    fn unuse(&mut self, service: u32) {
-        if let Some(count) = self.uses.get_mut(&service) {
-            *count -= 1;
-            if *count == 0 {
-                self.uses.remove(&service);
-            }
-        }
     }
 }

@@ -1,20 +1,22 @@
 //! The maps as text: no ids and no slots, so that equal behaviour reads the same.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use sluice_common::{
     backend,
     frontend::{Frontend, FrontendKey, Range, flags},
     net::proto,
+    prefix::{SCOPE_BITS, SERVICE_CIDRS},
 };
 
 use super::{
     family,
+    frontends::cluster_ip_key,
     mirror::{FamilyMirror, Mirror},
     name::PortKey,
 };
 
-/// One line a frontend, then one a backend, IPv4 first.
+/// One line a frontend, then one a backend, then one a ServiceCIDR, IPv4 first.
 pub fn dump(mirror: &Mirror) -> String {
     let mut lines = String::new();
     dump_family(mirror, &mirror.v4, &mut lines);
@@ -22,8 +24,12 @@ pub fn dump(mirror: &Mirror) -> String {
     lines
 }
 
-/// `10.96.0.10:80/tcp`, `[fd00::10]:80/tcp`, or `nodeport 30080/tcp`.
+/// `10.96.0.10:80/tcp`, `[fd00::10]:80/tcp`, `nodeport 30080/tcp`, or `10.96.0.10` for a cluster
+/// IP's mark.
 pub fn place<const N: usize>(key: &FrontendKey<N>) -> String {
+    if *key == cluster_ip_key(key.addr) {
+        return family::ip(&key.addr).to_string();
+    }
     let port = key.port.number();
     let proto = protocol(key.proto);
     if key.addr.is_unspecified() {
@@ -71,6 +77,7 @@ fn dump_family<const N: usize>(mirror: &Mirror, family: &FamilyMirror<N>, lines:
         .collect();
     backends.sort();
     rows.append(&mut backends);
+    rows.extend(sources(family, SERVICE_CIDRS).map(|net| format!("service CIDR {net}")));
     for row in rows {
         lines.push_str(&row);
         lines.push('\n');
@@ -88,6 +95,10 @@ fn frontend_row<const N: usize>(
         row.push_str(" endpoint");
         return row;
     }
+    if frontend.flags & flags::CLUSTER_IP != 0 {
+        row.push_str(" cluster IP");
+        return row;
+    }
     let is = |flag: u32| frontend.flags & flag != 0;
     let name = service(mirror, frontend.service);
     let kind = if is(flags::EXTERNAL) { "external" } else { "cluster" };
@@ -101,7 +112,25 @@ fn frontend_row<const N: usize>(
     if frontend.affinity_timeout != 0 {
         row.push_str(&format!("; affinity {}s", frontend.affinity_timeout));
     }
+    if is(flags::SOURCE_RANGES) {
+        let sources: Vec<_> = sources(family, frontend.service).collect();
+        row.push_str(&format!("; from {}", sources.join(", ")));
+    }
+    if is(flags::NODE_ALLOWED) {
+        row.push_str(" and this node");
+    }
     row
+}
+
+/// The prefixes of a set of PREFIXES, by address: `10.0.0.0/8`.
+pub fn sources<const N: usize>(
+    family: &FamilyMirror<N>,
+    scope: u32,
+) -> impl Iterator<Item = String> {
+    let of_scope = family.prefixes.iter().filter(move |prefix| prefix.scope == scope);
+    let prefixes: BTreeSet<_> =
+        of_scope.map(|p| (p.addr, p.bits.saturating_sub(SCOPE_BITS))).collect();
+    prefixes.into_iter().map(|(addr, len)| format!("{}/{len}", family::ip(&addr)))
 }
 
 fn service(mirror: &Mirror, id: u32) -> String {

@@ -32,8 +32,7 @@ impl Model {
 
     fn why_of<const N: usize>(&self, key: &PortKey) -> Option<Why> {
         let spec = self.objects.service(&key.object)?;
-        let port =
-            spec.ports.iter().find(|p| p.name == key.port && p.protocol == key.protocol)?;
+        let port = spec.ports.iter().find(|p| p.name == key.port && p.protocol == key.protocol)?;
         let slices = self.objects.slices(&key.object).map(|(_, slice)| slice);
         let endpoints = union::<N>(slices, port);
         let place = Place { node: &self.node_name, zone: &self.zone };

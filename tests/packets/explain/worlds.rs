@@ -94,13 +94,7 @@ impl World {
             ]),
             BTreeMap::from([(v6("fd00:192:168::11"), NODE_PORTS)]),
         );
-        View {
-            maps,
-            settings,
-            addresses,
-            detection: Detection::ClusterCidr,
-            why: BTreeMap::new(),
-        }
+        View { maps, settings, addresses, detection: Detection::ClusterCidr, why: None }
     }
 
     pub(super) fn endpoints(&self) -> Vec<IpAddr> {

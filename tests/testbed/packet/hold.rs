@@ -1,12 +1,6 @@
 //! Maps as the model wants them, written into the lab's.
 
-use aya::{
-    Pod,
-    maps::{
-        MapData,
-        lpm_trie::{Key, LpmTrie},
-    },
-};
+use aya::{Pod, maps::lpm_trie::Key};
 use sluice::{explain::View, model::mirror::FamilyMirror};
 use sluice_common::{
     backend::Backend,
@@ -15,7 +9,7 @@ use sluice_common::{
     prefix::{LISTED, PrefixKey},
 };
 
-use super::lab::Lab;
+use super::{lab::Lab, prefix::data};
 
 impl Lab {
     /// Writes all of a view into the maps, which hold nothing of the kind yet.
@@ -23,17 +17,13 @@ impl Lab {
         self.set(|settings| *settings = view.settings);
         self.hold_family::<V4>("V4", &view.maps.v4);
         self.hold_family::<V6>("V6", &view.maps.v6);
-        for prefix in &view.maps.v4.prefixes {
-            let mut data = [0; 8];
-            data[..4].copy_from_slice(&prefix.scope.to_ne_bytes());
-            data[4..].copy_from_slice(&prefix.addr.bytes);
-            self.prefix("PREFIXES_V4", prefix, data);
+        for PrefixKey { bits, scope, addr } in &view.maps.v4.prefixes {
+            let key = Key::new(*bits, data::<V4, 8>(*scope, addr.bytes));
+            self.trie("PREFIXES_V4").insert(&key, LISTED, 0).expect("PREFIXES");
         }
-        for prefix in &view.maps.v6.prefixes {
-            let mut data = [0; 20];
-            data[..4].copy_from_slice(&prefix.scope.to_ne_bytes());
-            data[4..].copy_from_slice(&prefix.addr.bytes);
-            self.prefix("PREFIXES_V6", prefix, data);
+        for PrefixKey { bits, scope, addr } in &view.maps.v6.prefixes {
+            let key = Key::new(*bits, data::<V6, 20>(*scope, addr.bytes));
+            self.trie("PREFIXES_V6").insert(&key, LISTED, 0).expect("PREFIXES");
         }
         for (addr, flags) in &view.addresses.0 {
             self.hash("NODE_ADDRS_V4").insert(*addr, *flags, 0).expect("NODE_ADDRS");
@@ -59,19 +49,5 @@ impl Lab {
         for (id, backend) in &maps.backends {
             self.array(&format!("BACKENDS_{family}")).set(*id, *backend, 0).expect("BACKENDS");
         }
-    }
-
-    fn prefix<const N: usize, const LEN: usize>(
-        &mut self,
-        name: &str,
-        prefix: &PrefixKey<N>,
-        data: [u8; LEN],
-    ) where
-        [u8; LEN]: Pod,
-    {
-        let map = self.map(name);
-        let mut trie: LpmTrie<&mut MapData, [u8; LEN], u32> =
-            LpmTrie::try_from(map).expect("PREFIXES");
-        trie.insert(&Key::new(prefix.bits, data), LISTED, 0).expect("PREFIXES");
     }
 }

@@ -1,7 +1,7 @@
 //! The programs, loaded but attached to nothing, and maps to put services in.
 
 use std::{
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv6Addr},
     time::Duration,
 };
 
@@ -12,12 +12,15 @@ use aya::{
 };
 use sluice::dataplane::aya::load::OBJECT;
 use sluice_common::{
+    affinity::{Affinity, AffinityKey},
     flow::{Flow, FlowKey, flags::ESTABLISHED},
     iface::{Iface, addr_flags},
     net::{Addr, Prefix, V4, V6},
     reason::Reason,
     settings::{Settings, detector},
 };
+
+use super::service::Known;
 
 /// Interface that test packets are on: loopback's index, the only one a test run knows.
 const IFINDEX: u32 = 1;
@@ -60,13 +63,13 @@ pub const REDIRECT: i32 = 7;
 
 /// Loaded programs, with nothing but a node's settings in the maps.
 pub struct Lab {
-    bpf: Ebpf,
+    pub(super) bpf: Ebpf,
     /// Settings as written.
     pub settings: Settings,
     pub(super) next_slot: u32,
     pub(super) next_backend: u32,
     pub(super) next_service: u32,
-    pub(super) backends: Vec<(SocketAddr, u32)>,
+    pub(super) backends: Vec<Known>,
 }
 
 impl Lab {
@@ -215,6 +218,26 @@ impl Lab {
         self.bpf.map_mut(name).expect(name)
     }
 
+    /// Lets every client with affinity have been away for this much longer.
+    pub fn stay_away(&mut self, time: Duration) {
+        self.stay_away_family::<V4>("AFFINITIES_V4", time);
+        self.stay_away_family::<V6>("AFFINITIES_V6", time);
+    }
+
+    fn stay_away_family<const N: usize>(&mut self, name: &str, time: Duration)
+    where
+        AffinityKey<N>: Pod,
+    {
+        let mut affinities = self.hash::<AffinityKey<N>, Affinity>(name);
+        let entries: Vec<_> = affinities.iter().map(|entry| entry.expect(name)).collect();
+        for (key, entry) in entries {
+            let [low, high] = entry.used.map(u64::from);
+            let used = (high << 32 | low) - time.as_nanos() as u64;
+            let used = [used as u32, (used >> 32) as u32];
+            affinities.insert(key, Affinity { used, ..entry }, 0).expect(name);
+        }
+    }
+
     pub(super) fn array<T: Pod>(&mut self, name: &str) -> Array<&mut MapData, T> {
         Array::try_from(self.map(name)).expect(name)
     }
@@ -234,11 +257,11 @@ fn program<'a>(bpf: &'a mut Ebpf, name: &str) -> &'a mut SchedClassifier {
     bpf.program_mut(name).expect(name).try_into().expect(name)
 }
 
-fn addr6(text: &str) -> Addr<V6> {
+pub(super) fn addr6(text: &str) -> Addr<V6> {
     Addr::new(text.parse::<Ipv6Addr>().expect("an address").octets())
 }
 
-fn prefix6(text: &str, length: u32) -> Prefix<V6> {
+pub(super) fn prefix6(text: &str, length: u32) -> Prefix<V6> {
     let mask = u128::MAX << (128 - length);
     Prefix { addr: addr6(text), mask: Addr::new(mask.to_be_bytes()) }
 }

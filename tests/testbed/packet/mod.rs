@@ -3,6 +3,7 @@
 mod datagram;
 mod hold;
 mod lab;
+mod prefix;
 mod service;
 
 pub use datagram::{ACK, Datagram, FIN, IcmpError, RST, SYN, tcp, udp};

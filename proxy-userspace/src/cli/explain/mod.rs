@@ -28,6 +28,12 @@ impl Refusal {
     }
 }
 
+impl From<anyhow::Error> for Refusal {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
 impl From<aya::Error> for Refusal {
     fn from(error: aya::Error) -> Self {
         Self::Failed(error.into())

@@ -1,7 +1,6 @@
 //! What the programs of this node know, from the pinned maps.
 
-use std::collections::BTreeMap;
-
+use anyhow::anyhow;
 use nix::net::if_::if_nametoindex;
 use sluice_common::settings::detector;
 
@@ -15,7 +14,7 @@ use crate::{
 pub(super) fn view(explain: &Explain) -> Result<(View, u32), Refusal> {
     let pins = Pins::new(&explain.flags.bpf_root);
     let maps = read::read_mirror(&pins)?;
-    let settings = read::settings(&pins)?;
+    let settings = maps.settings.ok_or_else(|| anyhow!("map SETTINGS holds nothing"))?;
     let addresses = read::node_addresses(&pins)?;
     // SETTINGS do not tell A60 from A61, nor A62 from A63.
     let modes = [settings.detector_v4, settings.detector_v6];
@@ -27,7 +26,7 @@ pub(super) fn view(explain: &Explain) -> Result<(View, u32), Refusal> {
         Some(name) => input(&pins, name)?,
         None => 0,
     };
-    let why = BTreeMap::new();
+    let why = None;
     Ok((View { maps, settings, addresses, detection, why }, input))
 }
 

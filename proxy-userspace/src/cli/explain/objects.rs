@@ -3,6 +3,7 @@
 
 use std::{net::IpAddr, path::Path};
 
+use anyhow::anyhow;
 use sluice_common::iface::flags::POD;
 
 use super::{Explain, Refusal};
@@ -44,15 +45,14 @@ pub(super) fn view(explain: Explain, folder: &Path) -> Result<(View, u32), Refus
         }
     }
     let state = node_state(&config, &node, &local_address);
-    let maps = maps(&config, events, &state);
-    let mut settings = settings::settings(&config, &node, 0, false);
-    if let Some((low, high)) = maps.node_ports {
-        (settings.node_port_min, settings.node_port_max) = (low, high);
-    }
+    let model = model(&config, &node, events, &state);
+    let maps = model.wanted();
+    let settings = maps.settings.ok_or_else(|| anyhow!("the model has no settings"))?;
+    let why = maps.services.keys().filter_map(|id| Some((*id, model.why(*id)?))).collect();
     let input = if enters_as_pod(&config.detect_local, from.iface.as_deref()) { POD } else { 0 };
     let addresses = (state.addrs_v4, state.addrs_v6);
     let detection = detection(&config.detect_local);
-    Ok((View { maps, settings, addresses, detection }, input))
+    Ok((View { maps, settings, addresses, detection, why: Some(why) }, input))
 }
 
 /// The node's addresses, as if netlink had told them.
@@ -65,10 +65,12 @@ fn node_state(config: &Config, node: &NodeSpec, local: &[IpAddr]) -> NodeState {
     NodeState::new(&snapshot, &settings::node_config(config, node))
 }
 
-/// What the controller would write.
-fn maps(config: &Config, events: Vec<Event>, state: &NodeState) -> crate::model::mirror::Mirror {
+/// The model as the controller would have it, with all that is in the way told on standard error.
+fn model(config: &Config, node: &NodeSpec, events: Vec<Event>, state: &NodeState) -> Model {
     let limits = settings::limits(config);
     let mut model = Model::new(ModelConfig { node_name: config.node_name.clone(), limits });
+    model.set_settings(settings::settings(config, node, 0, false));
+    model.set_primary_addresses(settings::primary_addresses(config, node));
     model.set_local_addresses(state.local_addresses());
     for event in events {
         model.handle(event);
@@ -77,7 +79,7 @@ fn maps(config: &Config, events: Vec<Event>, state: &NodeState) -> crate::model:
     for problem in problems {
         eprintln!("sluice: {problem}");
     }
-    model.wanted()
+    model
 }
 
 /// A62, A63.

@@ -14,7 +14,12 @@ use sluice_common::{
     settings::Settings,
 };
 
-use super::{Error, pin::Pins, sys};
+use super::{
+    Error,
+    pin::Pins,
+    prefixes::{Prefixes, Scoped},
+    sys,
+};
 use crate::{
     dataplane::{Maps, WriteError},
     model::op::{MapOp, Op},
@@ -60,6 +65,8 @@ where
     max_frontends: u32,
     backends: Array<MapData, Backend<N>>,
     slots: Array<MapData, u32>,
+    prefixes: Prefixes<N>,
+    max_prefixes: u32,
 }
 
 /// Names of one family's maps.
@@ -73,6 +80,8 @@ pub struct Names {
     pub slots: &'static str,
     /// FLOWS.
     pub flows: &'static str,
+    /// PREFIXES.
+    pub prefixes: &'static str,
 }
 
 /// The maps of IPv4.
@@ -81,6 +90,7 @@ pub static NAMES_V4: Names = Names {
     backends: "BACKENDS_V4",
     slots: "SLOTS_V4",
     flows: "FLOWS_V4",
+    prefixes: "PREFIXES_V4",
 };
 
 /// The maps of IPv6.
@@ -89,6 +99,7 @@ pub static NAMES_V6: Names = Names {
     backends: "BACKENDS_V6",
     slots: "SLOTS_V6",
     flows: "FLOWS_V6",
+    prefixes: "PREFIXES_V6",
 };
 
 /// The kernel's maps, as a plan writes them.
@@ -111,28 +122,13 @@ impl KernelMaps {
             settings: array(pins, "SETTINGS", false)?,
         })
     }
-
-    /// Writes what the command line and the node decide. The NodePort range belongs to the model
-    /// ([`Op::NodePorts`]) and is left as it is.
-    pub fn write_settings(&mut self, mut settings: Settings) -> Result<(), WriteError> {
-        let now = self.settings.get(&0, 0).map_err(|e| failed("SETTINGS", &e))?;
-        settings.node_port_min = now.node_port_min;
-        settings.node_port_max = now.node_port_max;
-        self.settings.set(0, settings, 0).map_err(|e| failed("SETTINGS", &e))
-    }
-
-    fn write_node_ports(&mut self, min: u16, max: u16) -> Result<(), WriteError> {
-        let mut settings = self.settings.get(&0, 0).map_err(|e| failed("SETTINGS", &e))?;
-        settings.node_port_min = min;
-        settings.node_port_max = max;
-        self.settings.set(0, settings, 0).map_err(|e| failed("SETTINGS", &e))
-    }
 }
 
 impl<const N: usize> Family<N>
 where
     FrontendKey<N>: Pod,
     Backend<N>: Pod,
+    Scoped<N>: Pod,
 {
     fn open(pins: &Pins, names: &'static Names) -> Result<Self, Error> {
         Ok(Self {
@@ -141,6 +137,8 @@ where
             max_frontends: capacity(pins, names.frontends)?,
             backends: array(pins, names.backends, false)?,
             slots: array(pins, names.slots, false)?,
+            prefixes: Prefixes::open(pins, names.prefixes, false)?,
+            max_prefixes: capacity(pins, names.prefixes)?,
         })
     }
 
@@ -162,6 +160,13 @@ where
                 let result = self.slots.set(*index, id, 0);
                 result.map_err(|e| full(names.slots, "--max-slots", self.slots.len(), &e))
             }
+            MapOp::AddPrefix(prefix) => {
+                let result = self.prefixes.insert(prefix);
+                result.map_err(|e| full(names.prefixes, "--max-prefixes", self.max_prefixes, &e))
+            }
+            MapOp::RemovePrefix(prefix) => {
+                absent_is_fine(names.prefixes, self.prefixes.remove(prefix))
+            }
         }
     }
 }
@@ -174,7 +179,9 @@ impl Maps for KernelMaps {
                 result.map_err(|e| full("SERVICES", "--max-services", self.max_services, &e))
             }
             Op::ForgetService(id) => absent_is_fine("SERVICES", self.services.remove(id)),
-            Op::NodePorts(min, max) => self.write_node_ports(*min, *max),
+            Op::Settings(settings) => {
+                self.settings.set(0, settings, 0).map_err(|e| failed("SETTINGS", &e))
+            }
             Op::V4(op) => self.v4.write(op),
             Op::V6(op) => self.v6.write(op),
         }

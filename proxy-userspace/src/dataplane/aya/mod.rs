@@ -9,6 +9,7 @@ pub mod interfaces;
 pub mod load;
 pub mod maps;
 pub mod pin;
+pub mod prefixes;
 pub mod probe;
 pub mod read;
 pub mod sys;

@@ -20,6 +20,7 @@ use super::{
     Error,
     maps::{self, NAMES_V4, NAMES_V6, Names},
     pin::Pins,
+    prefixes::{Prefixes, Scoped},
 };
 use crate::{
     model::mirror::{FamilyMirror, Mirror},
@@ -28,19 +29,14 @@ use crate::{
 
 /// Reads the controller's maps. Consistent as long as nobody writes.
 pub fn read_mirror(pins: &Pins) -> Result<Mirror, Error> {
-    let settings = settings(pins)?;
+    let settings = maps::array::<Settings>(pins, "SETTINGS", true)?;
+    let settings = settings.get(&0, 0).map_err(|e| reading("SETTINGS", &e))?;
     Ok(Mirror {
         services: pairs(pins, "SERVICES")?.into_iter().collect(),
         v4: family(pins, &NAMES_V4)?,
         v6: family(pins, &NAMES_V6)?,
-        node_ports: Some((settings.node_port_min, settings.node_port_max)),
+        settings: Some(settings),
     })
-}
-
-/// What every program reads.
-pub fn settings(pins: &Pins) -> Result<Settings, Error> {
-    let settings = maps::array::<Settings>(pins, "SETTINGS", true)?;
-    settings.get(&0, 0).map_err(|e| reading("SETTINGS", &e))
 }
 
 /// The node's own addresses, with what each is good for.
@@ -100,6 +96,7 @@ fn family<const N: usize>(pins: &Pins, names: &Names) -> Result<FamilyMirror<N>,
 where
     FrontendKey<N>: Pod + Ord,
     Backend<N>: Pod,
+    Scoped<N>: Pod,
 {
     let frontends: Vec<(FrontendKey<N>, Frontend)> = pairs(pins, names.frontends)?;
     let backends = maps::array::<Backend<N>>(pins, names.backends, true)?;
@@ -111,8 +108,14 @@ where
         }
     }
     let slots = slots(pins, names, frontends.iter().flat_map(|(_, f)| [f.cluster, f.local]))?;
-    let frontends = frontends.into_iter().collect();
-    Ok(FamilyMirror { frontends, backends: used, slots, ..FamilyMirror::default() })
+    let prefixes = Prefixes::<N>::open(pins, names.prefixes, true)?;
+    let prefixes = prefixes.keys().collect::<Result<_, _>>();
+    Ok(FamilyMirror {
+        frontends: frontends.into_iter().collect(),
+        backends: used,
+        slots,
+        prefixes: prefixes.map_err(|e| reading(names.prefixes, &e))?,
+    })
 }
 
 fn slots(

@@ -2,9 +2,16 @@
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
+use ipnet::IpNet;
+use sluice_common::{
+    net::Prefix,
+    settings::{Settings, flags},
+};
+
 use super::super::{
     Model, ModelConfig,
     limits::Limits,
+    mirror::Mirror,
     problem::Problem,
     quarantine::GRACE,
     spec::{
@@ -24,6 +31,11 @@ pub(super) fn name(text: &str) -> ObjectName {
 /// `10.96.0.1`, `fd00::1`.
 pub(super) fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
+}
+
+/// `10.0.0.0/8`, `fd00::/64`.
+pub(super) fn net(text: &str) -> IpNet {
+    text.parse().expect("a network")
 }
 
 pub(super) fn port(name: &str, port: u16) -> ServicePort {
@@ -93,6 +105,34 @@ pub(super) fn config(limits: Limits) -> ModelConfig {
     ModelConfig { node_name: HERE.to_owned(), limits }
 }
 
+/// What a controller decides that asks for A51 and A52.
+pub(super) fn settings() -> Settings {
+    Settings {
+        netns_cookie: 7,
+        flags: flags::CLUSTER_IPS_V4 | flags::CLUSTER_IPS_V6,
+        node_port_min: 0,
+        node_port_max: 0,
+        masquerade_min: 0,
+        masquerade_max: 0,
+        detector_v4: 0,
+        detector_v6: 0,
+        pad: [0; 2],
+        pods_v4: Prefix::ANY,
+        pods_v6: Prefix::ANY,
+        services_v4: Prefix::ANY,
+        services_v6: Prefix::ANY,
+    }
+}
+
+/// A model of a controller that starts, on a node with the primary addresses 192.0.2.100 and
+/// fd02::100.
+pub(super) fn model(limits: Limits, content: Mirror) -> Model {
+    let mut model = Model::adopt(config(limits), content);
+    model.set_settings(settings());
+    model.set_primary_addresses(vec![ip("192.0.2.100"), ip("fd02::100")]);
+    model
+}
+
 impl World {
     /// A world without objects, already listed.
     pub(super) fn new() -> Self {
@@ -100,7 +140,7 @@ impl World {
     }
 
     pub(super) fn with(limits: Limits) -> Self {
-        let mut world = Self { model: Model::new(config(limits)), maps: FakeMaps::default() };
+        let mut world = Self { model: model(limits, Mirror::default()), maps: FakeMaps::default() };
         world.model.handle(Event::Services(Change::Replace(BTreeMap::new())));
         world.model.handle(Event::Slices(Change::Replace(BTreeMap::new())));
         world
@@ -148,10 +188,10 @@ impl World {
         text::dump(self.maps.content())
     }
 
-    /// The frontends' lines of [`Self::text`].
+    /// The lines of [`Self::text`] about service ports' frontends.
     pub(super) fn frontends(&mut self) -> Vec<String> {
         let text = self.text();
-        let wanted = |line: &&str| !line.starts_with("backend") && !line.ends_with(" endpoint");
+        let wanted = |line: &&str| line.contains(" -> ");
         text.lines().filter(wanted).map(str::to_owned).collect()
     }
 }

@@ -62,7 +62,8 @@ fn the_lowest_name_has_a_disputed_address() {
 
 #[test]
 fn full_maps_are_named_and_served_when_there_is_room() {
-    let limits = Limits { frontends: 100, slots: 100, backends: 12, services: 3 };
+    let limits =
+        Limits { frontends: 100, slots: 100, backends: 12, services: 3, ..Limits::default() };
     let mut world = World::with(limits);
     world.add("big", service("10.96.0.1"));
     world.slice("big", &["10.1.0.1", "10.1.0.2", "10.1.0.3", "10.1.0.4"]);
@@ -82,7 +83,7 @@ fn full_maps_are_named_and_served_when_there_is_room() {
 
 #[test]
 fn full_frontends_are_named() {
-    let mut world = World::with(Limits { frontends: 2, ..Limits::default() });
+    let mut world = World::with(Limits { frontends: 4, ..Limits::default() });
     for (object, vip) in [("a", "10.96.0.1"), ("b", "10.96.0.2"), ("c", "10.96.0.3")] {
         world.add(object, service(vip));
     }
@@ -138,8 +139,9 @@ fn confirm_all(world: &mut World) -> usize {
 fn ten_thousand_services_and_one_change() {
     let mut world = big_world(10_000, 10);
     let writes = confirm_all(&mut world);
-    // A name, a frontend; and for each endpoint a backend, a slot, a mark. And the NodePorts.
-    assert_eq!(writes, 10_000 * (2 + 3 * 10) + 1);
+    // A name, a frontend, a cluster IP; and for each endpoint a backend, a slot, a mark. And the
+    // settings.
+    assert_eq!(writes, 10_000 * (3 + 3 * 10) + 1);
     let start = Instant::now();
     world.slice("s77", &["11.99.0.1"]);
     let writes = confirm_all(&mut world);

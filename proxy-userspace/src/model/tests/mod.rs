@@ -1,8 +1,12 @@
 //! Tests of the model: rules as tables, scenarios as text, properties over random worlds.
 
 mod build;
+mod cluster_ips;
+mod generate;
 mod limits;
+mod order;
 mod properties;
 mod reference;
 mod rules;
 mod scenarios;
+mod sources;

@@ -1,122 +1,20 @@
 //! What holds for any world.
 
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
 
 use super::super::{
-    Model, endpoint,
+    endpoint,
     limits::Limits,
-    spec::{
-        Change, Endpoint, Event, ObjectName, Protocol, ServicePort, ServiceSpec, SlicePort,
-        SliceSpec, TrafficPolicy,
-    },
+    spec::{Endpoint, Event, Protocol, SlicePort, SliceSpec},
     topology::Place,
 };
-use super::build::{HERE, World, config, ip, name};
+use super::build::{HERE, World, ip, model, name};
+use super::generate::{Objects, objects, policy, some_endpoint, some_event};
 use super::reference;
 use crate::dataplane::{apply, fake::FakeMaps};
 
-fn policy() -> impl Strategy<Value = TrafficPolicy> {
-    prop_oneof![Just(TrafficPolicy::Cluster), Just(TrafficPolicy::Local)]
-}
-
-fn some_endpoint() -> impl Strategy<Value = Endpoint> {
-    let hints = || prop_oneof![Just(vec![]), Just(vec!["z"]), Just(vec!["y"]), Just(vec![HERE])];
-    let pods = prop_oneof![
-        (1..6u8).prop_map(|i| format!("10.1.0.{i}")),
-        (1..4u8).prop_map(|i| format!("fd01::{i}"))
-    ];
-    (pods, any::<(bool, bool, bool, bool)>(), hints(), hints()).prop_map(
-        |(pod, (ready, serving, terminating, here), zones, nodes)| Endpoint {
-            address: ip(&pod),
-            ready,
-            serving,
-            terminating,
-            node: if here { HERE } else { "there" }.to_owned(),
-            zone_hints: zones.into_iter().map(str::to_owned).collect(),
-            node_hints: nodes.into_iter().map(str::to_owned).collect(),
-        },
-    )
-}
-
-fn some_slice() -> impl Strategy<Value = SliceSpec> {
-    (0..4u8, proptest::collection::vec(some_endpoint(), 0..5)).prop_map(|(service, endpoints)| {
-        SliceSpec {
-            service: name(&format!("s{service}")),
-            ports: vec![SlicePort { name: String::new(), protocol: Protocol::Tcp, port: 8080 }],
-            endpoints,
-        }
-    })
-}
-
-fn some_service() -> impl Strategy<Value = ServiceSpec> {
-    let node_ports = prop_oneof![Just(0u16), 30000..30003u16];
-    (1..5u8, any::<bool>(), policy(), policy(), node_ports, 0..4u8).prop_map(
-        |(vip, dual, internal, external, node_port, outside)| {
-            let mut cluster_ips = vec![ip(&format!("10.96.0.{vip}"))];
-            if dual {
-                cluster_ips.push(ip(&format!("fd00::{vip}")));
-            }
-            let external_ips = match outside {
-                0 => vec![ip("192.0.2.1")],
-                1 => vec![ip("10.1.0.1")],
-                _ => vec![],
-            };
-            let port = if outside == 1 { 8080 } else { 80 };
-            ServiceSpec {
-                cluster_ips,
-                external_ips,
-                internal_policy: internal,
-                external_policy: external,
-                ports: vec![ServicePort {
-                    name: String::new(),
-                    protocol: Protocol::Tcp,
-                    port,
-                    node_port,
-                }],
-                ..ServiceSpec::default()
-            }
-        },
-    )
-}
-
-/// An event on one of a few objects, so that they meet.
-fn some_event() -> impl Strategy<Value = Event> {
-    let service = (0..4u8).prop_map(|i| name(&format!("s{i}")));
-    let slice = (0..6u8).prop_map(|i| name(&format!("e{i}")));
-    prop_oneof![
-        3 => (service.clone(), some_service()).prop_map(|(n, s)| Event::Services(Change::Apply(n, s))),
-        1 => service.prop_map(|n| Event::Services(Change::Delete(n))),
-        4 => (slice.clone(), some_slice()).prop_map(|(n, s)| Event::Slices(Change::Apply(n, s))),
-        1 => slice.prop_map(|n| Event::Slices(Change::Delete(n))),
-    ]
-}
-
-type Objects = (BTreeMap<ObjectName, ServiceSpec>, BTreeMap<ObjectName, SliceSpec>);
-
-/// The objects that are there after some events.
-fn objects(events: &[Event]) -> Objects {
-    let mut objects = Objects::default();
-    for event in events {
-        match event.clone() {
-            Event::Services(Change::Apply(name, spec)) => drop(objects.0.insert(name, spec)),
-            Event::Services(Change::Delete(name)) => drop(objects.0.remove(&name)),
-            Event::Slices(Change::Apply(name, spec)) => drop(objects.1.insert(name, spec)),
-            Event::Slices(Change::Delete(name)) => drop(objects.1.remove(&name)),
-            other => panic!("not generated: {other:?}"),
-        }
-    }
-    objects
-}
-
-fn list(model: &mut Model, (services, slices): Objects) {
-    model.handle(Event::Slices(Change::Replace(slices)));
-    model.handle(Event::Services(Change::Replace(services)));
-}
-
 /// Runs events with steps between them, and time passing now and then.
-fn run(world: &mut World, events: &[Event], pauses: &[u8]) {
+pub(super) fn run(world: &mut World, events: &[Event], pauses: &[u8]) {
     for (event, pause) in events.iter().zip(pauses.iter().cycle()) {
         world.model.handle(event.clone());
         if pause & 1 != 0 {
@@ -129,8 +27,8 @@ fn run(world: &mut World, events: &[Event], pauses: &[u8]) {
     world.step();
 }
 
-fn tight() -> Limits {
-    Limits { frontends: 64, slots: 64, backends: 64, services: 16 }
+pub(super) fn tight() -> Limits {
+    Limits { frontends: 64, slots: 64, backends: 64, services: 16, prefixes: 64 }
 }
 
 proptest! {
@@ -144,7 +42,7 @@ proptest! {
         let mut one = World::new();
         run(&mut one, &events, &pauses);
         let mut other = World::new();
-        list(&mut other.model, objects(&events));
+        objects(&events).list(&mut other.model);
         prop_assert_eq!(one.text(), other.text());
         let one: Vec<_> = one.model.problems().cloned().collect();
         let other: Vec<_> = other.model.problems().cloned().collect();
@@ -165,7 +63,7 @@ proptest! {
         world.maps.fault = None;
         world.step();
         let mut sound = World::new();
-        list(&mut sound.model, objects(&events));
+        objects(&events).list(&mut sound.model);
         // What found a full map under the faults gets its turn now.
         for _ in 0..3 {
             world.wait();
@@ -182,9 +80,9 @@ proptest! {
         let mut world = World::new();
         run(&mut world, &events, &pauses);
         let content = world.maps.content().clone();
-        let mut model = Model::adopt(config(Limits::default()), content.clone());
+        let mut model = model(Limits::default(), content.clone());
         prop_assert!(model.plan().0.is_empty());
-        list(&mut model, objects(&events));
+        objects(&events).list(&mut model);
         let (mut plan, problems) = model.plan();
         if !problems.is_empty() {
             // A Service that lost all its addresses to others has ranges that no frontend names.
@@ -213,13 +111,13 @@ proptest! {
         }
         let content = world.maps.content().clone();
         let mut after = World {
-            model: Model::adopt(config(Limits::default()), content.clone()),
+            model: model(Limits::default(), content.clone()),
             maps: FakeMaps::holding(content),
         };
         let all = objects(&[events, more].concat());
-        list(&mut after.model, all.clone());
+        all.clone().list(&mut after.model);
         let mut sound = World::new();
-        list(&mut sound.model, all);
+        all.list(&mut sound.model);
         prop_assert_eq!(after.text(), sound.text());
     }
 
@@ -237,8 +135,8 @@ proptest! {
             mirror.v4.frontends.insert(key, value);
         }
         mirror.v4.slots.extend(slots.into_iter().map(|(slot, id)| (u32::from(slot), u32::from(id))));
-        let mut model = Model::adopt(config(tight()), mirror);
-        list(&mut model, Objects::default());
+        let mut model = model(tight(), mirror);
+        Objects::default().list(&mut model);
         for _ in 0..2 {
             let (plan, _) = model.plan();
             for op in plan.ops() {

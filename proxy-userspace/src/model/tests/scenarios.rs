@@ -2,21 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sluice_common::settings::Settings;
+
 use super::super::{
     Model,
     limits::Limits,
     spec::{Change, Event, ServiceSpec},
     text,
 };
-use super::build::{World, config, ip, name, port, service, slice};
+use super::build::{World, config, ip, model, name, port, service, settings, slice};
 
 #[test]
 fn a_service_comes_changes_and_goes() {
     let mut world = World::new();
     world.add("web", service("10.96.0.10"));
-    assert_eq!(world.text(), "10.96.0.10:80/tcp default/web cluster -> none; reject\n");
+    let expected = "10.96.0.10 cluster IP\n\
+                    10.96.0.10:80/tcp default/web cluster -> none; reject\n";
+    assert_eq!(world.text(), expected);
     world.slice("web", &["10.1.0.1"]);
     let expected = "10.1.0.1:8080/tcp endpoint\n\
+                    10.96.0.10 cluster IP\n\
                     10.96.0.10:80/tcp default/web cluster -> 10.1.0.1:8080\n\
                     backend 10.1.0.1:8080 of default/web serving cluster\n";
     assert_eq!(world.text(), expected);
@@ -37,7 +42,8 @@ fn nothing_is_written_before_both_lists() {
     model.handle(Event::Services(Change::Replace(BTreeMap::new())));
     assert!(model.plan().0.is_empty());
     model.handle(Event::Slices(Change::Replace(BTreeMap::new())));
-    assert_eq!(model.plan().0.node_ports, Some((1, 0)));
+    model.set_settings(settings());
+    assert_eq!(model.plan().0.settings.map(node_ports), Some((1, 0)));
 }
 
 #[test]
@@ -126,10 +132,14 @@ fn node_ports_are_reported_when_they_change() {
     let mut spec = service("10.96.0.10");
     spec.ports[0].node_port = 30080;
     world.add("web", spec);
-    assert_eq!(world.model.plan().0.node_ports, Some((30080, 30080)));
+    assert_eq!(world.model.plan().0.settings.map(node_ports), Some((30080, 30080)));
     world.step();
-    assert_eq!(world.maps.content().node_ports, Some((30080, 30080)));
-    assert_eq!(world.model.plan().0.node_ports, None);
+    assert_eq!(world.maps.content().settings.map(node_ports), Some((30080, 30080)));
+    assert_eq!(world.model.plan().0.settings, None);
+}
+
+fn node_ports(settings: Settings) -> (u16, u16) {
+    (settings.node_port_min, settings.node_port_max)
 }
 
 #[test]
@@ -141,7 +151,7 @@ fn what_is_stale_after_a_restart_goes_with_the_first_plan() {
     }
     world.step();
     let mut after = World {
-        model: Model::adopt(config(Limits::default()), world.maps.content().clone()),
+        model: model(Limits::default(), world.maps.content().clone()),
         maps: crate::dataplane::fake::FakeMaps::holding(world.maps.content().clone()),
     };
     let services = BTreeMap::from([(name("b"), service("10.96.0.2"))]);
@@ -150,7 +160,7 @@ fn what_is_stale_after_a_restart_goes_with_the_first_plan() {
     after.model.handle(Event::Slices(Change::Replace(slices)));
     after.step();
     assert!(!text::dump(after.maps.content()).contains("default/a"));
-    assert_eq!(after.maps.writes, 4, "frontend, mark, backend, name of a");
+    assert_eq!(after.maps.writes, 6, "frontend, marks, backend, name of a, and the settings");
 }
 
 #[test]
@@ -159,12 +169,16 @@ fn a_failure_reads_like_a_sentence() {
     world.step();
     world.add("web", service("10.96.0.10"));
     world.slice("web", &["10.1.0.1", "10.1.0.2"]);
-    world.maps.fault = Some(|write| write == 3);
+    world.maps.fault = Some(|write| write == 4);
     let (plan, _) = world.model.plan();
     let report = crate::dataplane::apply(&plan, &mut world.maps, &mut world.model);
-    let line = "writing 1 of 2 backends failed: map FAKE: injected at write 3";
+    let line = "writing 1 of 2 backends failed: map FAKE: injected at write 4";
     assert_eq!(report.failures, [line]);
-    assert_eq!((report.failed, report.deferred), (1, 2), "its slot and the frontend wait");
+    assert_eq!(
+        (report.failed, report.deferred),
+        (1, 3),
+        "its slot, the frontend and the cluster IP wait"
+    );
     world.maps.fault = None;
     assert!(world.frontends()[0].ends_with("-> 10.1.0.1:8080, 10.1.0.2:8080"));
 }
