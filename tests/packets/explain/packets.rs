@@ -67,7 +67,7 @@ pub(super) fn packet(world: &World) -> impl Strategy<Value = Packet> + use<> {
     let to = if services.is_empty() {
         anywhere.boxed()
     } else {
-        prop_oneof![2 => anywhere, 3 => select(services)].boxed()
+        prop_oneof![1 => anywhere, 3 => select(services)].boxed()
     };
     (to, select(vec![0, 0, POD]), any::<prop::sample::Index>()).prop_map(
         move |((destination, proto), input, from)| {

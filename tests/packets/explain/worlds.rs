@@ -51,7 +51,7 @@ pub(super) struct World {
 
 pub(super) fn world() -> impl Strategy<Value = World> {
     let services = btree_map(name(&["a", "b", "c"]), service(), 1..4);
-    let slices = btree_map(name(&["1", "2", "3", "4", "5"]), slice(), 0..6);
+    let slices = btree_map(name(&["1", "2", "3", "4", "5", "6", "7"]), slice(), 1..8);
     let flags = select(vec![0, NODE_PORTS]);
     (services, slices, select(vec!["", "z"]), settings(), flags.clone(), flags).prop_map(
         |(services, slices, zone, settings, second, loopback)| World {
@@ -215,8 +215,8 @@ fn ports() -> impl Strategy<Value = Vec<ServicePort>> {
 }
 
 fn slice() -> impl Strategy<Value = SliceSpec> {
-    let key = (select(vec!["", "a"]), protocol());
-    let ports = btree_map(key, select(vec![8080u16, 9090]), 1..5).prop_map(|ports| {
+    let key = (select(vec!["", "", "a"]), protocol());
+    let ports = btree_map(key, select(vec![8080u16, 9090]), 2..5).prop_map(|ports| {
         let port = |((name, protocol), port): ((&str, _), u16)| SlicePort {
             name: name.to_owned(),
             protocol,
@@ -224,7 +224,7 @@ fn slice() -> impl Strategy<Value = SliceSpec> {
         };
         ports.into_iter().map(port).collect()
     });
-    (name(&["a", "b", "c"]), ports, vec(endpoint(), 0..4))
+    (name(&["a", "b", "c"]), ports, vec(endpoint(), 1..4))
         .prop_map(|(service, ports, endpoints)| SliceSpec { service, ports, endpoints })
 }
 
