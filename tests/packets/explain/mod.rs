@@ -8,9 +8,12 @@ use std::cell::{Cell, RefCell};
 
 use proptest::{
     prelude::*,
-    test_runner::{Config, TestRunner},
+    test_runner::{Config, TestError, TestRunner},
 };
-use sluice::explain::{Answer, Verdict, explain};
+use sluice::{
+    explain::{Answer, Verdict, View, explain},
+    model::text,
+};
 use sluice_common::{net::proto, reason::Reason};
 use testbed::packet::{
     DROP, Datagram,
@@ -40,7 +43,13 @@ fn the_programs_do_what_explain_says() {
             counts.set(std::array::from_fn(|verdict| sum[verdict] + counted[verdict]));
             Ok(())
         })
-        .unwrap_or_else(|failure| panic!("{failure}"));
+        .unwrap_or_else(|failure| match failure {
+            TestError::Fail(reason, (_, world)) => {
+                let View { maps, settings, .. } = world.view();
+                panic!("{reason}\n{}{settings:?}", text::dump(&maps))
+            }
+            TestError::Abort(reason) => panic!("{reason}"),
+        });
     let counts = counts.get();
     // A test that never sees one of them tests nothing.
     assert!(counts.iter().all(|count| *count > 1000), "{counts:?}");

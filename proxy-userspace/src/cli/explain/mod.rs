@@ -23,8 +23,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    fn usage(text: impl ToString) -> Self {
-        Self::Usage(text.to_string())
+    fn usage(text: impl Into<String>) -> Self {
+        Self::Usage(text.into())
     }
 }
 

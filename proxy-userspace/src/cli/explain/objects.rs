@@ -29,7 +29,7 @@ pub(super) fn view(explain: Explain, folder: &Path) -> Result<(View, u32), Refus
     if flags.hostname_override.is_none() {
         return Err(Refusal::usage("--manifests needs --node, the name of the node to answer for"));
     }
-    let config = Config::from_flags(flags).map_err(Refusal::usage)?;
+    let config = Config::from_flags(flags).map_err(|e| Refusal::usage(e.to_string()))?;
     let mut events = manifest::read(folder, &config.node_name).map_err(Refusal::usage)?;
     let mut node = NodeSpec::default();
     for event in &mut events {
