@@ -15,8 +15,10 @@ use sluice::{
 use sluice_common::{
     backend::{Backend, flags::SERVING},
     frontend::{Frontend, FrontendKey, Range},
-    net::{Addr, Port, V4, proto},
+    net::{Addr, Port, Prefix, V4, V6, proto},
+    prefix::{PrefixKey, SCOPE_BITS, SERVICE_CIDRS},
     service::ServiceName,
+    settings::{Settings, flags},
 };
 
 use crate::sandbox::Sandbox;
@@ -44,11 +46,43 @@ fn ops() -> Vec<Op> {
     let frontend = Frontend { service: 3, cluster, ..Frontend::default() };
     vec![
         Op::NameService(3, name),
-        Op::NodePorts(30000, 32767),
+        Op::Settings(settings()),
         Op::V4(MapOp::Backend(1, backend)),
         Op::V4(MapOp::Slot(5, 1)),
         Op::V4(MapOp::Frontend(key, Some(frontend))),
+        Op::V4(MapOp::AddPrefix(v4_prefix(8))),
+        Op::V4(MapOp::AddPrefix(v4_prefix(9))),
+        Op::V4(MapOp::RemovePrefix(v4_prefix(9))),
+        Op::V6(MapOp::AddPrefix(v6_prefix())),
     ]
+}
+
+fn settings() -> Settings {
+    Settings {
+        netns_cookie: 7,
+        flags: flags::CLUSTER_IPS_V4,
+        node_port_min: 30_000,
+        node_port_max: 32_767,
+        masquerade_min: 61_000,
+        masquerade_max: 65_535,
+        detector_v4: 0,
+        detector_v6: 0,
+        pad: [0; 2],
+        pods_v4: Prefix::ANY,
+        pods_v6: Prefix::ANY,
+        services_v4: Prefix::ANY,
+        services_v6: Prefix::ANY,
+    }
+}
+
+/// Networks that begin alike, so that the trie has to tell them apart.
+fn v4_prefix(len: u32) -> PrefixKey<V4> {
+    PrefixKey { bits: SCOPE_BITS + len, scope: 3, addr: Addr::new([10, 0, 0, 0]) }
+}
+
+fn v6_prefix() -> PrefixKey<V6> {
+    let addr = Addr::new([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    PrefixKey { bits: SCOPE_BITS + 128, scope: SERVICE_CIDRS, addr }
 }
 
 #[test]
@@ -65,7 +99,9 @@ fn what_is_written_is_read_back() {
         assert_eq!((mirror.services.len(), mirror.v4.frontends.len()), (1, 1));
         assert_eq!(mirror.v4.slots, [(5, 1)].into());
         assert_eq!(mirror.v4.backends.len(), 1);
-        assert_eq!(mirror.node_ports.map(|range| range.1), Some(32767));
+        assert_eq!(mirror.settings, Some(settings()));
+        assert_eq!(mirror.v4.prefixes, [v4_prefix(8)].into());
+        assert_eq!(mirror.v6.prefixes, [v6_prefix()].into());
         assert!(reasons(&programs.pins).expect("counters").iter().all(|(_, count)| *count == 0));
 
         let rows = cli::service::rows(&sandbox.bpf).expect("listing");
@@ -82,6 +118,7 @@ fn a_full_map_says_what_to_raise_and_deleting_twice_is_fine() {
     Sandbox::run(|sandbox, _| {
         let mut options = Options::new(&sandbox.bpf);
         options.map_sizes.insert("FRONTENDS".into(), 1);
+        options.map_sizes.insert("PREFIXES".into(), 1);
         let programs = load(&options).expect("loading");
         let mut maps = KernelMaps::open(&programs.pins).expect("opening");
         let key = |last| FrontendKey::new(Addr::new([10, 96, 0, last]), Port::new(80), proto::TCP);
@@ -92,8 +129,13 @@ fn a_full_map_says_what_to_raise_and_deleting_twice_is_fine() {
         assert_eq!(refused, Some(full));
         let slot = maps.write(&Op::V4(MapOp::Slot(u32::MAX, 1)));
         assert!(matches!(slot, Err(WriteError::Full { map: "SLOTS_V4", .. })), "{slot:?}");
+        assert_eq!(maps.write(&Op::V4(MapOp::AddPrefix(v4_prefix(8)))), Ok(()));
+        let refused = maps.write(&Op::V4(MapOp::AddPrefix(v4_prefix(9)))).err();
+        let full = WriteError::Full { map: "PREFIXES_V4", capacity: 1, flag: "--max-prefixes" };
+        assert_eq!(refused, Some(full));
         for _ in 0..2 {
             assert_eq!(maps.write(&Op::V4(MapOp::Frontend(key(1), None))), Ok(()));
+            assert_eq!(maps.write(&Op::V4(MapOp::RemovePrefix(v4_prefix(8)))), Ok(()));
             assert_eq!(maps.write(&Op::ForgetService(77)), Ok(()));
         }
     });

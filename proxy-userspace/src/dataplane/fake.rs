@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 use sluice_common::{
     backend::Backend,
     frontend::{Frontend, FrontendKey, Range},
+    prefix::SERVICE_CIDRS,
 };
 
 use super::apply::{Maps, WriteError};
@@ -50,6 +51,8 @@ impl FakeMaps {
     fn check(&mut self) {
         let mut violations = find(&self.content.v4);
         violations.extend(find(&self.content.v6));
+        violations.extend(unnamed(&self.content, &self.content.v4));
+        violations.extend(unnamed(&self.content, &self.content.v6));
         let writes = self.writes;
         self.violations.extend(violations.into_iter().map(|v| format!("write {writes}: {v}")));
     }
@@ -135,6 +138,14 @@ fn find<const N: usize>(maps: &FamilyMirror<N>) -> Vec<String> {
         }
     }
     violations
+}
+
+/// Source ranges whose service is not there: the next one with its id would begin with them.
+fn unnamed<const N: usize>(all: &Mirror, maps: &FamilyMirror<N>) -> Option<String> {
+    let mut scopes = maps.prefixes.iter().map(|prefix| prefix.scope);
+    let scope =
+        scopes.find(|scope| *scope != SERVICE_CIDRS && !all.services.contains_key(scope))?;
+    Some(format!("there are source ranges of service {scope}, which is not there"))
 }
 
 fn fault_of<const N: usize>(

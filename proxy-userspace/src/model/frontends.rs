@@ -26,13 +26,17 @@ pub(super) const fn cluster_ip_key<const N: usize>(addr: Addr<N>) -> FrontendKey
 /// The frontends of a family.
 #[derive(Debug)]
 pub(super) struct Frontends<const N: usize> {
-    pub(super) delta: Delta<FrontendKey<N>, Frontend>,
+    delta: Delta<FrontendKey<N>, Frontend>,
     capacity: usize,
     claims: BTreeMap<FrontendKey<N>, BTreeMap<Arc<PortKey>, Frontend>>,
     /// Endpoints' addresses, by backend.
     endpoints: Counts<FrontendKey<N>>,
     /// Cluster IPs, by service port.
     cluster_ips: Counts<Addr<N>>,
+    /// Services whose source ranges the map's frontends ask, and those of which one is to ask no
+    /// more.
+    asked: Counts<u32>,
+    leaving: Counts<u32>,
     /// Keys that found the map full.
     refused: BTreeSet<FrontendKey<N>>,
     /// Keys whose claims may have become, or ceased to be, a problem.
@@ -47,9 +51,24 @@ impl<const N: usize> Frontends<N> {
             claims: BTreeMap::new(),
             endpoints: Counts::default(),
             cluster_ips: Counts::default(),
+            asked: Counts::default(),
+            leaving: Counts::default(),
             refused: BTreeSet::new(),
             disputed: BTreeSet::new(),
         }
+    }
+
+    pub(super) fn adopt(&mut self, content: BTreeMap<FrontendKey<N>, Frontend>) {
+        self.delta.adopt(content);
+        let keys: Vec<_> = self.delta.written().keys().copied().collect();
+        for key in keys {
+            self.count(&key);
+        }
+    }
+
+    /// Puts up for deletion what was adopted and is not wanted.
+    pub(super) fn drop_adopted(&mut self) {
+        self.delta.touch_all();
     }
 
     pub(super) fn claim(&mut self, key: FrontendKey<N>, owner: &Arc<PortKey>, value: Frontend) {
@@ -122,6 +141,39 @@ impl<const N: usize> Frontends<N> {
         (marks.count() - cluster_ips, cluster_ips)
     }
 
+    /// Whether a frontend in the map asks the service's source ranges.
+    pub(super) fn asks(&self, service: u32) -> bool {
+        self.asked.contains(&service)
+    }
+
+    /// Whether one of those is to be deleted, or to let everybody in.
+    pub(super) fn is_leaving(&self, service: u32) -> bool {
+        self.leaving.contains(&service)
+    }
+
+    pub(super) fn pending(&self) -> impl Iterator<Item = (FrontendKey<N>, Option<Frontend>)> {
+        self.delta.pending()
+    }
+
+    pub(super) fn has_pending(&self) -> bool {
+        self.delta.has_pending()
+    }
+
+    /// Takes note of what the map now holds.
+    pub(super) fn wrote(&mut self, key: FrontendKey<N>, value: Option<Frontend>) {
+        self.uncount(&key);
+        self.delta.wrote(key, value);
+        self.count(&key);
+    }
+
+    pub(super) fn written(&self) -> &BTreeMap<FrontendKey<N>, Frontend> {
+        self.delta.written()
+    }
+
+    pub(super) fn wanted(&self) -> &BTreeMap<FrontendKey<N>, Frontend> {
+        self.delta.wanted()
+    }
+
     pub(super) fn take_disputed(&mut self) -> BTreeSet<FrontendKey<N>> {
         std::mem::take(&mut self.disputed)
     }
@@ -146,18 +198,48 @@ impl<const N: usize> Frontends<N> {
 
     fn settle(&mut self, key: FrontendKey<N>) {
         let claimed = self.claims.get(&key).and_then(|claims| claims.first_key_value());
-        let marked = self.mark_at(&key).map(mark);
-        let Some(value) = claimed.map(|(_, value)| *value).or(marked) else {
-            self.refuse(key, false);
-            self.delta.unwant(&key);
-            return;
-        };
-        let is_full = self.delta.wanted().len() >= self.capacity;
-        let fits = !is_full || self.delta.wanted().contains_key(&key);
-        self.refuse(key, !fits);
-        if fits {
-            self.delta.want(key, value);
+        let value = claimed.map(|(_, value)| *value).or(self.mark_at(&key).map(mark));
+        self.uncount(&key);
+        match value {
+            Some(value) => {
+                let is_full = self.delta.wanted().len() >= self.capacity;
+                let fits = !is_full || self.delta.wanted().contains_key(&key);
+                self.refuse(key, !fits);
+                if fits {
+                    self.delta.want(key, value);
+                }
+            }
+            None => {
+                self.refuse(key, false);
+                self.delta.unwant(&key);
+            }
         }
+        self.count(&key);
+    }
+
+    fn count(&mut self, key: &FrontendKey<N>) {
+        if let Some((service, leaves)) = self.asking(key) {
+            self.asked.add(service);
+            if leaves {
+                self.leaving.add(service);
+            }
+        }
+    }
+
+    fn uncount(&mut self, key: &FrontendKey<N>) {
+        if let Some((service, leaves)) = self.asking(key) {
+            self.asked.remove(&service);
+            if leaves {
+                self.leaving.remove(&service);
+            }
+        }
+    }
+
+    /// The service whose source ranges the map's frontend asks, and whether it is to ask none.
+    fn asking(&self, key: &FrontendKey<N>) -> Option<(u32, bool)> {
+        let asks = |frontend: &&Frontend| frontend.flags & flags::SOURCE_RANGES != 0;
+        let service = self.delta.written().get(key).filter(asks)?.service;
+        Some((service, self.delta.wanted().get(key).filter(asks).is_none()))
     }
 
     fn mark_at(&self, key: &FrontendKey<N>) -> Option<u32> {

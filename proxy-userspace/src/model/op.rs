@@ -64,7 +64,9 @@ impl<const N: usize> FamilyPlan<N> {
         self.retire_frontends.len()
             + self.upsert_backends.len()
             + self.fill_slots.len()
-            + self.switch_frontends.len()
+            + self.switch_open_frontends.len()
+            + self.switch_guarded_frontends.len()
+            + self.mark_cluster_ips.len()
             + self.retire_backends.len()
             + self.add_prefixes.len()
             + self.narrow_prefixes.len()
@@ -80,11 +82,14 @@ impl<const N: usize> FamilyPlan<N> {
         let slots = self.fill_slots.iter().map(|(slot, id)| MapOp::Slot(*slot, *id));
         let additions = self.add_prefixes.iter().copied().map(MapOp::AddPrefix);
         let narrowing = self.narrow_prefixes.iter().copied().map(MapOp::RemovePrefix);
-        let switches = self.switch_frontends.iter().map(|(k, f)| MapOp::Frontend(*k, Some(*f)));
+        let write = |(key, value): &(_, _)| MapOp::Frontend(*key, Some(*value));
+        let open = self.switch_open_frontends.iter().map(write);
+        let guarded = self.switch_guarded_frontends.iter().map(write);
+        let marks = self.mark_cluster_ips.iter().map(write);
         let retires = self.retire_backends.iter().map(|(id, b)| MapOp::Backend(*id, *b));
         let removals = self.retire_prefixes.iter().copied().map(MapOp::RemovePrefix);
-        let before = upserts.chain(slots).chain(additions).chain(narrowing);
-        before.chain(switches).chain(retires).chain(removals)
+        let before = upserts.chain(slots).chain(open).chain(additions).chain(narrowing);
+        before.chain(guarded).chain(marks).chain(retires).chain(removals)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What to write, in the order that keeps every packet's view whole.
 //!
-//! Retire frontends → upsert backends → fill slots → add prefixes → narrow prefixes → switch
-//! frontends → retire backends → retire prefixes. After each single write no frontend names a slot
+//! Retire frontends → upsert backends → fill slots → switch open frontends → add prefixes → narrow
+//! prefixes → switch guarded frontends → mark cluster IPs → retire backends → retire prefixes. After each single write no frontend names a slot
 //! that is not filled, no slot in use names a backend that is not there, and no source is let in or
 //! kept out that neither the old nor the new set of source ranges would.
 
@@ -23,12 +23,16 @@ pub struct FamilyPlan<const N: usize> {
     pub upsert_backends: Vec<(u32, Backend<N>)>,
     /// Slots to write: index, backend id.
     pub fill_slots: Vec<(u32, u32)>,
+    /// Frontends to write that let everybody in.
+    pub switch_open_frontends: Vec<(FrontendKey<N>, Frontend)>,
     /// Prefixes to write.
     pub add_prefixes: Vec<PrefixKey<N>>,
     /// Prefixes to delete from sets that frontends go on relying on.
     pub narrow_prefixes: Vec<PrefixKey<N>>,
-    /// Frontends to write; the marks of cluster IPs last.
-    pub switch_frontends: Vec<(FrontendKey<N>, Frontend)>,
+    /// Frontends to write that ask source ranges.
+    pub switch_guarded_frontends: Vec<(FrontendKey<N>, Frontend)>,
+    /// Marks of cluster IPs to write, when every port of the address is served.
+    pub mark_cluster_ips: Vec<(FrontendKey<N>, Frontend)>,
     /// Backends to free: the value has no flags, and keeps its generation. Or to take out of
     /// choice: the value has flags, but no longer `ELIGIBLE`.
     pub retire_backends: Vec<(u32, Backend<N>)>,
@@ -57,7 +61,9 @@ impl<const N: usize> Default for FamilyPlan<N> {
             retire_frontends: Vec::new(),
             upsert_backends: Vec::new(),
             fill_slots: Vec::new(),
-            switch_frontends: Vec::new(),
+            switch_open_frontends: Vec::new(),
+            switch_guarded_frontends: Vec::new(),
+            mark_cluster_ips: Vec::new(),
             retire_backends: Vec::new(),
             add_prefixes: Vec::new(),
             narrow_prefixes: Vec::new(),

@@ -1,9 +1,10 @@
 //! PREFIXES: the sets of address prefixes, and when one may come or go.
 //!
 //! A set changes as kube-proxy's nftables transaction does: until the new one is whole, the old one
-//! is in force. What comes is written first, then what goes is deleted, then frontends that rely on
-//! the set are switched. So after every single write, and with any of them failing, a source is let
-//! in only if the old or the new set lets it in, and always if both do.
+//! is in force. Frontends that are no longer to ask it go first; then comes what is new, then goes
+//! what is not wanted, and then frontends that are to ask it are switched. So after every single
+//! write, and with any of them failing, a source is let in only if the old or the new set lets it in,
+//! and always if both do.
 
 use std::{collections::BTreeSet, ops::RangeInclusive};
 
@@ -12,7 +13,7 @@ use sluice_common::{
     prefix::{PrefixKey, SCOPE_BITS, SERVICE_CIDRS},
 };
 
-use super::{counts::Counts, delta::Delta};
+use super::delta::Delta;
 
 /// Network address and length of a prefix.
 pub(super) type Network<const N: usize> = (Addr<N>, u32);
@@ -29,8 +30,6 @@ pub(super) struct Prefixes<const N: usize> {
     missing: usize,
     /// Sets that are wanted, be they empty: what is not in one of them is kept out.
     in_force: BTreeSet<u32>,
-    /// Sets that written frontends rely on.
-    relied_on: Counts<u32>,
     /// Whether something was deleted since last asked.
     freed: bool,
 }
@@ -42,7 +41,6 @@ impl<const N: usize> Prefixes<N> {
             capacity: usize::try_from(capacity).unwrap_or(usize::MAX),
             missing: 0,
             in_force: BTreeSet::from([SERVICE_CIDRS]),
-            relied_on: Counts::default(),
             freed: false,
         }
     }
@@ -118,11 +116,8 @@ impl<const N: usize> Prefixes<N> {
         gone.map(|(member, _)| key(&member))
     }
 
-    /// Whether a prefix may be deleted now.
-    pub(super) fn allows_removal(&self, scope: u32) -> bool {
-        if !self.relied_on.contains(&scope) && scope != SERVICE_CIDRS {
-            return true;
-        }
+    /// Whether a set is wanted and has all it should have, be it too much.
+    pub(super) fn is_complete(&self, scope: u32) -> bool {
         let mut pending = self.delta.pending_within(within(scope));
         self.in_force.contains(&scope) && pending.all(|(_, value)| value.is_none())
     }
@@ -147,16 +142,6 @@ impl<const N: usize> Prefixes<N> {
         self.delta.wrote(member, is_there.then_some(()));
         self.freed |= !is_there;
         was_there != is_there
-    }
-
-    /// A written frontend relies on a set.
-    pub(super) fn rely_on(&mut self, scope: u32) {
-        self.relied_on.add(scope);
-    }
-
-    /// One written frontend less relies on a set.
-    pub(super) fn unrely_on(&mut self, scope: u32) {
-        self.relied_on.remove(&scope);
     }
 
     /// Whether there may be room that there was not when last asked.

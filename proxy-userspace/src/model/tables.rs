@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use sluice_common::frontend::{Frontend, Range, flags};
+use sluice_common::{
+    frontend::{Frontend, Range, flags},
+    prefix::SERVICE_CIDRS,
+};
 
 use super::{
     backends::Backends, counts::Counts, frontends::Frontends, limits::Limits, mirror::FamilyMirror,
@@ -55,12 +58,12 @@ impl<const N: usize> Tables<N> {
         }
         self.prefixes.adopt(&mirror.prefixes);
         self.backends.adopt(mirror.backends);
-        self.frontends.delta.adopt(mirror.frontends);
+        self.frontends.adopt(mirror.frontends);
     }
 
     /// Everything was seen: what was adopted and is not wanted may go (A90).
     pub(super) fn drop_adopted(&mut self) {
-        self.frontends.delta.touch_all();
+        self.frontends.drop_adopted();
         self.backends.drop_adopted();
         self.slots.drop_adopted();
         self.prefixes.drop_adopted();
@@ -74,15 +77,18 @@ impl<const N: usize> Tables<N> {
             retire_prefixes: self.prefixes.removals(false).collect(),
             ..FamilyPlan::default()
         };
-        let mut marks = Vec::new();
-        for (key, value) in self.frontends.delta.pending() {
+        for (key, value) in self.frontends.pending() {
             match value {
-                Some(value) if value.flags & flags::CLUSTER_IP != 0 => marks.push((key, value)),
-                Some(value) => plan.switch_frontends.push((key, value)),
+                Some(value) if value.flags & flags::CLUSTER_IP != 0 => {
+                    plan.mark_cluster_ips.push((key, value))
+                }
+                Some(value) if value.flags & flags::SOURCE_RANGES == 0 => {
+                    plan.switch_open_frontends.push((key, value));
+                }
+                Some(value) => plan.switch_guarded_frontends.push((key, value)),
                 None => plan.retire_frontends.push(key),
             }
         }
-        plan.switch_frontends.append(&mut marks);
         for (id, value) in self.backends.delta.pending() {
             match value {
                 Some(value) if self.backends.demotes(id, &value) => {
@@ -110,7 +116,12 @@ impl<const N: usize> Tables<N> {
                     && (!is(flags::CLUSTER_IP) || self.frontends.are_served(key.addr))
             }
             MapOp::AddPrefix(_) => true,
-            MapOp::RemovePrefix(prefix) => self.prefixes.allows_removal(prefix.scope),
+            MapOp::RemovePrefix(prefix) => {
+                let scope = prefix.scope;
+                let is_asked = scope == SERVICE_CIDRS || self.frontends.asks(scope);
+                let narrows = self.prefixes.is_complete(scope) && !self.frontends.is_leaving(scope);
+                !is_asked || narrows
+            }
             MapOp::Slot(_, id) => self.backends.delta.is_settled(id),
             MapOp::Backend(id, backend) if backend.flags == 0 => !self.slots.lists(*id),
             MapOp::Backend(id, backend) => {
@@ -128,14 +139,14 @@ impl<const N: usize> Tables<N> {
     pub(super) fn wrote(&mut self, op: &MapOp<N>) {
         match op {
             MapOp::Frontend(key, value) => {
-                let old = self.frontends.delta.written().get(key).copied();
+                let old = self.frontends.written().get(key).copied();
                 if let Some(new) = value {
                     self.count_in(new);
                 }
                 if let Some(old) = old {
                     self.count_out(&old);
                 }
-                self.frontends.delta.wrote(*key, *value);
+                self.frontends.wrote(*key, *value);
             }
             MapOp::Backend(id, backend) => {
                 let was = self.backends.is_active(*id);
@@ -166,7 +177,7 @@ impl<const N: usize> Tables<N> {
     }
 
     pub(super) fn has_pending(&self) -> bool {
-        self.frontends.delta.has_pending()
+        self.frontends.has_pending()
             || self.backends.delta.has_pending()
             || self.slots.delta.has_pending()
             || self.prefixes.has_pending()
@@ -181,7 +192,7 @@ impl<const N: usize> Tables<N> {
     /// What the maps hold.
     pub(super) fn written(&self) -> FamilyMirror<N> {
         FamilyMirror {
-            frontends: self.frontends.delta.written().clone(),
+            frontends: self.frontends.written().clone(),
             slots: self.slots.delta.written().clone(),
             backends: self.backends.delta.written().clone(),
             prefixes: self.prefixes.written(),
@@ -191,7 +202,7 @@ impl<const N: usize> Tables<N> {
     /// What the maps should hold.
     pub(super) fn wanted(&self) -> FamilyMirror<N> {
         FamilyMirror {
-            frontends: self.frontends.delta.wanted().clone(),
+            frontends: self.frontends.wanted().clone(),
             slots: self.slots.delta.wanted().clone(),
             backends: self.backends.delta.wanted().clone(),
             prefixes: self.prefixes.wanted(),
@@ -200,18 +211,12 @@ impl<const N: usize> Tables<N> {
 
     fn count_in(&mut self, frontend: &Frontend) {
         self.uses.add(frontend.service);
-        if frontend.flags & flags::SOURCE_RANGES != 0 {
-            self.prefixes.rely_on(frontend.service);
-        }
         self.slots.enliven(frontend.cluster);
         self.slots.enliven(frontend.local);
     }
 
     fn count_out(&mut self, frontend: &Frontend) {
         self.uses.remove(&frontend.service);
-        if frontend.flags & flags::SOURCE_RANGES != 0 {
-            self.prefixes.unrely_on(frontend.service);
-        }
         self.slots.unliven(frontend.cluster);
         self.slots.unliven(frontend.local);
     }

@@ -10,7 +10,7 @@ use super::super::{
     spec::{Change, Event, ServiceSpec},
 };
 use super::build::{World, ip, model, name, net, port, service, settings};
-use crate::dataplane::fake::FakeMaps;
+use crate::dataplane::{apply, fake::FakeMaps};
 
 fn marks(world: &mut World) -> Vec<String> {
     let text = world.text();
@@ -148,8 +148,11 @@ fn settings_that_failed_are_in_the_next_plan() {
     let content = Mirror::default();
     let mut world = World { model: model(Limits::default(), content), maps: FakeMaps::default() };
     world.maps.fault = Some(|write| write == 1);
-    assert_eq!(world.step().0, 1, "settings are written before anything is listed");
-    assert!(!world.model.is_settled());
+    let (plan, _) = world.model.plan();
+    let report = apply(&plan, &mut world.maps, &mut world.model);
+    let line = "writing 1 of 1 settings failed: map FAKE: injected at write 1";
+    assert_eq!(report.failures, [line], "settings are written before anything is listed");
+    assert!(!report.is_complete() && !world.model.is_settled(), "so the controller retries");
     assert_eq!(world.step().0, 1);
     assert!(world.model.is_settled());
     assert_eq!(world.step().0, 0);
