@@ -19,11 +19,8 @@ pub struct Iface {
 
 /// Bits of [`Iface::flags`].
 pub mod flags {
-    /// Packets have already passed another instrumented interface: a bridge, bond or vlan parent's
-    /// upper device. No direct claims here.
-    pub const UPPER: u32 = 1;
     /// What enters here comes from a local pod (A62, A63).
-    pub const POD: u32 = 1 << 1;
+    pub const POD: u32 = 1;
 }
 
 /// Bits of a NODE_ADDRS value: the map's keys are the node's own addresses.

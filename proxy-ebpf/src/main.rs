@@ -20,7 +20,7 @@ use aya_ebpf::{
 };
 use packet::cursor::Skb;
 use socket::address::Call;
-use tc::{ETHERNET, NO_HEADER};
+use tc::{ETHERNET, HEADERLESS, UPPER};
 
 /// Packets entering by a device with an Ethernet header.
 #[classifier]
@@ -34,16 +34,28 @@ pub fn egress(ctx: TcContext) -> i32 {
     verdict::for_tc(tc::leave(&Skb { raw: ctx.skb.skb }, ETHERNET))
 }
 
+/// Packets entering by a device above another instrumented one.
+#[classifier]
+pub fn ingress_upper(ctx: TcContext) -> i32 {
+    verdict::for_tc(tc::enter(&Skb { raw: ctx.skb.skb }, UPPER))
+}
+
+/// Packets leaving by a device above another instrumented one.
+#[classifier]
+pub fn egress_upper(ctx: TcContext) -> i32 {
+    verdict::for_tc(tc::leave(&Skb { raw: ctx.skb.skb }, UPPER))
+}
+
 /// Packets entering by a device without a link-layer header.
 #[classifier]
 pub fn ingress_l3(ctx: TcContext) -> i32 {
-    verdict::for_tc(tc::enter(&Skb { raw: ctx.skb.skb }, NO_HEADER))
+    verdict::for_tc(tc::enter(&Skb { raw: ctx.skb.skb }, HEADERLESS))
 }
 
 /// Packets leaving by a device without a link-layer header.
 #[classifier]
 pub fn egress_l3(ctx: TcContext) -> i32 {
-    verdict::for_tc(tc::leave(&Skb { raw: ctx.skb.skb }, NO_HEADER))
+    verdict::for_tc(tc::leave(&Skb { raw: ctx.skb.skb }, HEADERLESS))
 }
 
 /// An IPv4 socket connects.

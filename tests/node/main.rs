@@ -4,6 +4,7 @@
 mod explain;
 mod maps;
 mod sandbox;
+mod sockets;
 
 use std::{collections::BTreeSet, os::fd::AsFd, time::Duration};
 

@@ -57,6 +57,35 @@ impl Sandbox {
     }
 }
 
+/// Puts this process back into the cgroup that it came from, when dropped.
+pub(crate) struct Inside {
+    home: PathBuf,
+}
+
+impl Sandbox {
+    /// Puts this process into the cgroup. (Tests run one at a time.)
+    pub(crate) fn enter(&self) -> Inside {
+        let groups = fs::read_to_string("/proc/self/cgroup").expect("this process's cgroups");
+        let path = groups.lines().find_map(|line| line.strip_prefix("0::/")).expect("cgroup2");
+        let home = cgroup::find_root().expect("cgroup2").join(path);
+        let inside = Inside { home };
+        move_to(&self.cgroup).expect("entering the cgroup");
+        inside
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        if let Err(e) = move_to(&self.home) {
+            eprintln!("returning to {}: {e}", self.home.display());
+        }
+    }
+}
+
+fn move_to(cgroup: &Path) -> std::io::Result<()> {
+    fs::write(cgroup.join("cgroup.procs"), std::process::id().to_string())
+}
+
 /// Runs `ip`, in this thread's namespace.
 pub(crate) fn ip(arguments: &str) {
     let output = Command::new("ip").args(arguments.split(' ')).output().expect("ip");

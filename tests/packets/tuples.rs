@@ -3,7 +3,7 @@
 use sluice_common::{net::proto, reason::Reason};
 use testbed::packet::{
     Datagram, FIN,
-    Hook::{Egress, Ingress},
+    Hook::{Egress, EgressUpper, Ingress, IngressUpper},
     Lab, Service, tcp,
 };
 
@@ -177,9 +177,7 @@ fn the_node_itself_gives_way_to_a_masqueraded_flow() {
         let home = lab.through(Ingress, &gone_own.reply(), Reason::MasqueradeReply);
         assert_eq!((home.src, home.dst), (own.dst, own.src));
         // On the bridge above, the restored answer looks like the other flow's.
-        lab.iface(sluice_common::iface::flags::UPPER);
-        lab.ignores(Ingress, &home);
-        lab.iface(0);
+        lab.ignores(IngressUpper, &home);
         // At the next device down nothing changes any more.
         lab.ignores(Egress, &gone_own);
         // Once the other flow has ended, its port is the node's again.
@@ -198,10 +196,9 @@ fn direct_traffic_is_the_lowest_device_s_business() {
         let direct = first(proto, &format!("{}:40000 -> {}:8080", f.pod2, f.pod));
         let there = lab.through(Ingress, &service, Reason::NewFlow);
         let there_direct = lab.through(Ingress, &direct, Reason::Claim);
-        lab.iface(sluice_common::iface::flags::UPPER);
         // On the bridge above, the translated packet looks like the direct one.
-        lab.ignores(Ingress, &there);
-        lab.ignores(Egress, &there_direct.reply());
+        lab.ignores(IngressUpper, &there);
+        lab.ignores(EgressUpper, &there_direct.reply());
     });
 }
 

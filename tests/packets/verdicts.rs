@@ -1,9 +1,9 @@
 //! Reject, drop, untouched (A42–A50), and packets that are not what they claim.
 
-use sluice_common::{iface::flags::UPPER, net::proto, reason::Reason, settings::flags};
+use sluice_common::{net::proto, reason::Reason, settings::flags};
 use testbed::packet::{
     DROP,
-    Hook::{Egress, Ingress},
+    Hook::{Egress, Ingress, IngressUpper},
     IcmpError, Lab, NEXT, REDIRECT, Service, tcp, udp,
 };
 
@@ -124,8 +124,7 @@ fn a_translated_packet_passes_a_bridge_untouched() {
         lab.put(&inner.backends(&[&format!("{}:9090", f.pod)]));
         let sent = first(proto, &format!("{}:40000 -> {}:80", f.pod2, f.vip));
         let there = lab.through(Ingress, &sent, Reason::NewFlow);
-        lab.iface(UPPER);
-        lab.ignores(Ingress, &there);
+        lab.ignores(IngressUpper, &there);
     });
 }
 

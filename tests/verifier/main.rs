@@ -23,5 +23,5 @@ fn every_program_loads() {
         assert!(verified.expect("since 5.16") < MOST_INSTRUCTIONS, "{name}");
         count += 1;
     }
-    assert_eq!(count, 12);
+    assert_eq!(count, 14);
 }

@@ -20,6 +20,9 @@ pub enum Claim {
     Held,
     /// A live flow of another origin holds it.
     Taken,
+    /// A finished flow holds it: [`end`] that and claim again. (Not done here, because the stack
+    /// has no room for one frame within the other.)
+    Finished,
 }
 
 /// Tries to make `flow` the entry of `key`.
@@ -39,14 +42,8 @@ where
         && holder.port == flow.port
         && holder.client_port == flow.client_port;
     if !same {
-        let other = opposite(key, holder);
-        if !finished(holder, &other) {
-            return Claim::Taken;
-        }
-        end(key, &other);
-        // Absent now, unless another CPU was quicker.
-        let taken = flows.insert(key, flow, u64::from(BPF_NOEXIST)).is_err();
-        return if taken { Claim::Taken } else { Claim::Held };
+        let over = finished(holder, &opposite(key, holder));
+        return if over { Claim::Finished } else { Claim::Taken };
     }
     match put(key, flow) {
         Some(()) => Claim::Held,
@@ -57,17 +54,19 @@ where
 /// Removes all entries of a finished flow: the one at `key`, its opposite, and, where the two are
 /// a masquerade, the pair that it was for. Whoever goes on sending then begins anew.
 #[inline(never)]
-pub fn end<const N: usize>(key: &FlowKey<N>, other: &FlowKey<N>)
+pub fn end<const N: usize>(key: &FlowKey<N>)
 where
     Ip<N>: Family<N>,
 {
+    let Some(flow) = find(key) else { return };
+    let mut other = opposite(key, flow);
     remove(key);
-    remove(other);
+    remove(&other);
     if key.direction == INGRESS {
-        let answers = other.reversed(EGRESS);
-        if let Some(answer) = find(&answers) {
-            remove(&opposite(&answers, answer));
-            remove(&answers);
+        other = other.reversed(EGRESS);
+        if let Some(answer) = find(&other) {
+            remove(&opposite(&other, answer));
+            remove(&other);
         }
     }
 }

@@ -10,7 +10,7 @@ use sluice_common::{
 };
 
 use super::{
-    claim::{Claim, claim, random_port},
+    claim::{Claim, claim, end, random_port},
     find, put, remove,
 };
 use crate::{
@@ -66,12 +66,15 @@ where
     Ip<N>: Family<N>,
 {
     for _ in 0..=PORT_TRIES {
-        if claim(answers, answer) == Claim::Held {
-            return Ok(());
+        match claim(answers, answer) {
+            Claim::Held => return Ok(()),
+            Claim::Finished => end(answers),
+            Claim::Taken => {
+                // Another client port is a rewrite, even for direct traffic.
+                answer.flags &= !IDENTITY;
+                answers.dst_port = random_port(FIRST_PORT, u16::MAX);
+            }
         }
-        // Another client port is a rewrite, even for direct traffic.
-        answer.flags &= !IDENTITY;
-        answers.dst_port = random_port(FIRST_PORT, u16::MAX);
     }
     Err(Reason::ClientPorts)
 }

@@ -20,7 +20,7 @@ use sluice_common::{
 use crate::{
     clock,
     family::{Family, Ip},
-    flow::claim::{Claim, claim, random_port},
+    flow::claim::{Claim, claim, end, random_port},
     lb::lookup,
     maps::IFACES,
     packet::cursor::Skb,
@@ -83,8 +83,15 @@ where
 {
     let settings = settings::get().ok_or(Reason::MasqueradePorts)?;
     for attempt in 0..=2 * TRIES {
-        if free(skb, answers) && claim(answers, answer) == Claim::Held {
-            return Ok(());
+        if free(skb, answers) {
+            match claim(answers, answer) {
+                Claim::Held => return Ok(()),
+                Claim::Finished => {
+                    end(answers);
+                    continue;
+                }
+                Claim::Taken => {}
+            }
         }
         answers.dst_port = match attempt < TRIES {
             true => random_port(settings.masquerade_min, settings.masquerade_max),

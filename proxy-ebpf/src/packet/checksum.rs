@@ -42,6 +42,15 @@ pub fn address_difference<const N: usize>(from: &Addr<N>, to: &Addr<N>) -> u32 {
     fold(sum)
 }
 
+/// A checksum, as it stands in memory, after four of the bytes it covers have changed (RFC 1624,
+/// equation 3).
+#[inline(always)]
+pub fn replace_word(checksum: u16, from: u32, to: u32) -> u16 {
+    let sum = fold(u64::from(!checksum) + u64::from(!from) + u64::from(to));
+    let sum = (sum & 0xffff) + (sum >> 16);
+    !(((sum & 0xffff) + (sum >> 16)) as u16)
+}
+
 /// Folds a sum of 32-bit words to 32 bits, which is still congruent modulo 0xffff.
 #[inline(always)]
 fn fold(sum: u64) -> u32 {

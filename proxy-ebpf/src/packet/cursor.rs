@@ -8,9 +8,7 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::{
     bindings::__sk_buff,
-    helpers::generated::{
-        bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_skb_load_bytes, bpf_skb_store_bytes,
-    },
+    helpers::generated::{bpf_l4_csum_replace, bpf_skb_load_bytes, bpf_skb_store_bytes},
 };
 
 /// The farthest that direct reads go: bounds that the verifier can see.
@@ -42,6 +40,21 @@ impl Skb {
     pub fn is_own(&self) -> bool {
         // SAFETY: as above; the pointer is only compared.
         !unsafe { (*self.raw).__bindgen_anon_2.sk }.is_null()
+    }
+
+    /// The note that [`Self::note`] left on this packet.
+    #[inline(always)]
+    pub fn noted(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.raw).tc_index }
+    }
+
+    /// Leaves a note for the programs that this packet meets next: `skb->tc_index`, 16 bits, whose
+    /// users left the kernel in 6.3 (8c710f75256b, bbe77c14ee61).
+    #[inline(always)]
+    pub fn note(&self, note: u32) {
+        // SAFETY: as above; tc programs may write the field.
+        unsafe { (*self.raw).tc_index = note }
     }
 
     /// The EtherType, in host byte order, with or without an Ethernet header.
@@ -88,16 +101,6 @@ impl Skb {
         let code = unsafe {
             let from = core::ptr::from_ref(value).cast_mut().cast();
             bpf_skb_store_bytes(self.raw, offset as u32, from, size_of::<T>() as u32, 0)
-        };
-        (code == 0).then_some(())
-    }
-
-    /// Updates an IPv4 header's checksum for a change of four bytes.
-    #[inline(always)]
-    pub fn fix_header_checksum(&self, offset: usize, from: u32, to: u32) -> Option<()> {
-        // SAFETY: the helper checks the offset.
-        let code = unsafe {
-            bpf_l3_csum_replace(self.raw, offset as u32, u64::from(from), u64::from(to), 4)
         };
         (code == 0).then_some(())
     }

@@ -5,56 +5,59 @@ use sluice_common::{
         EGRESS, Flow, FlowKey, INGRESS,
         flags::{ESTABLISHED, IDENTITY, MASQUERADE, OWN, PENDING},
     },
-    iface::flags::UPPER,
     net::{Addr, Port, proto},
     reason::Reason,
 };
 
-use super::unserved;
+use super::{Device, Handled, NOTHING, unserved};
 use crate::{
     clock,
     family::{Family, Ip},
     flow::{self, claim},
-    lb::{cluster_ip, lookup, select},
+    lb::{cluster_ip, lookup},
     nat::masquerade,
-    packet::{Fragment, Packet, cursor::Skb, fragment, icmp, rewrite},
+    packet::{Fragment, Packet, cursor::Skb, fragment, rewrite},
 };
 
 /// Handles a packet of one family. `None`: not ours.
 #[inline(never)]
-pub fn handle<const N: usize>(skb: &Skb, l3: usize) -> Option<Reason>
+pub fn handle<const N: usize>(skb: &Skb, device: Device) -> Option<Handled>
 where
     Ip<N>: Family<N>,
 {
-    let mut packet = Packet::<N>::parse(skb, l3, EGRESS)?;
+    let mut packet = Packet::<N>::parse(skb, device.header, EGRESS)?;
     if packet.is_icmp() {
-        if skb.is_own()
-            && cluster_ip::is_near(&packet.key.dst)
-            && icmp::is_echo_request(skb, &packet)
-        {
-            return unserved(skb, &packet);
-        }
-        return icmp::translate(skb, &packet);
+        return Some(Handled::Message);
     }
+    transport(skb, &mut packet, device).map(Handled::As)
+}
+
+/// Handles what has ports, or follows what had them.
+#[inline(always)]
+fn transport<const N: usize>(skb: &Skb, packet: &mut Packet<N>, device: Device) -> Option<Reason>
+where
+    Ip<N>: Family<N>,
+{
     if packet.fragment == Fragment::Later {
-        return fragment::follow(skb, &mut packet, rewrite::End::Source);
+        return fragment::follow(skb, packet, rewrite::End::Source);
     }
     packet.transport(skb)?;
     if packet.fragment == Fragment::First {
-        fragment::remember(&packet);
+        fragment::remember(packet);
     }
     let mut known = flow::find(&packet.key);
     if known.is_none() {
         if !(skb.is_own() && packet.begins() && lookup::is_local(&packet.key.src)) {
             return None;
         }
-        if !gives_way(&packet) {
-            return begin(skb, &packet);
+        if !gives_way(packet) {
+            return begin(skb, packet);
         }
         known = flow::find(&packet.key);
     }
     let flow = known?;
-    if flow::is_direct(flow) && select::iface_flags(skb.ifindex()) & UPPER != 0 {
+    if flow::is_direct(flow) && device.is_upper {
+        skb.note(NOTHING);
         return None;
     }
     // What another flow was given at the device above may be the port that this node's own socket
@@ -62,7 +65,7 @@ where
     if flow.service == 0 && flow.flags & MASQUERADE != 0 && !skb.is_own() {
         return None;
     }
-    flow::touch(flow, &packet);
+    flow::touch(flow, packet);
     if flow.flags & IDENTITY != 0 {
         return Some(Reason::Direct);
     }
@@ -71,7 +74,7 @@ where
     {
         return Some(reason);
     }
-    Some(source(skb, &packet, flow))
+    Some(source(skb, packet, flow))
 }
 
 /// The first packet that a socket of the node sends: what the socket hooks did not see, or had no
@@ -120,7 +123,7 @@ where
     }
     let other = flow::opposite(&key, answers);
     if flow::finished(answers, &other) {
-        claim::end(&key, &other);
+        claim::end(&key);
         return false;
     }
     let pending = Flow {

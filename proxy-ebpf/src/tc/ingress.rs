@@ -6,12 +6,12 @@ use sluice_common::{
         flags::{IDENTITY, MASQUERADE, OWN},
     },
     frontend::{Frontend, flags::ENDPOINT},
-    iface::{addr_flags::NODE_PORTS, flags::UPPER},
+    iface::addr_flags::NODE_PORTS,
     net::proto,
     reason::Reason,
 };
 
-use super::{reject, unserved};
+use super::{Device, Handled, reject, unserved};
 use crate::{
     clock,
     family::{Family, Ip},
@@ -20,39 +20,45 @@ use crate::{
         create::{create, forget},
     },
     lb::{cluster_ip, lookup, select},
-    packet::{Fragment, Packet, cursor::Skb, fragment, icmp, rewrite},
+    packet::{Fragment, Packet, cursor::Skb, fragment, rewrite},
 };
 
 /// Handles a packet of one family. `None`: not ours.
 #[inline(never)]
-pub fn handle<const N: usize>(skb: &Skb, l3: usize) -> Option<Reason>
+pub fn handle<const N: usize>(skb: &Skb, device: Device) -> Option<Handled>
 where
     Ip<N>: Family<N>,
 {
-    let mut packet = Packet::<N>::parse(skb, l3, INGRESS)?;
+    let mut packet = Packet::<N>::parse(skb, device.header, INGRESS)?;
     if packet.is_icmp() {
-        if cluster_ip::is_near(&packet.key.dst) && icmp::is_echo_request(skb, &packet) {
-            return unserved(skb, &packet);
-        }
-        return icmp::translate(skb, &packet);
+        return Some(Handled::Message);
     }
+    transport(skb, &mut packet, device).map(Handled::As)
+}
+
+/// Handles what has ports, or follows what had them.
+#[inline(always)]
+fn transport<const N: usize>(skb: &Skb, packet: &mut Packet<N>, device: Device) -> Option<Reason>
+where
+    Ip<N>: Family<N>,
+{
     if packet.fragment == Fragment::Later {
-        return fragment::follow(skb, &mut packet, rewrite::End::Destination);
+        return fragment::follow(skb, packet, rewrite::End::Destination);
     }
     packet.transport(skb)?;
     if packet.fragment == Fragment::First {
-        fragment::remember(&packet);
+        fragment::remember(packet);
     }
     let mut reason = Reason::NewFlow;
     if let Some(flow) = flow::find(&packet.key) {
-        if is_anothers(skb, &packet.key, flow) {
+        if device.is_upper && is_anothers(&packet.key, flow) {
             return None;
         }
-        if keeps(flow, &packet) {
+        if keeps(flow, packet) {
             if flow.flags & OWN == 0 {
-                flow::touch(flow, &packet);
+                flow::touch(flow, packet);
             }
-            return Some(apply(skb, &packet, flow));
+            return Some(apply(skb, packet, flow));
         }
         forget(&packet.key, flow);
         reason = Reason::Rechosen;
@@ -60,20 +66,18 @@ where
     if !packet.begins() {
         return None;
     }
-    begin(skb, &packet, reason)
+    begin(skb, packet, device, reason)
 }
 
 /// Whether the entry that a packet found is not the packet's own: above the device that it entered
 /// by, it has been rewritten, and may have become what another flow looks like below. Then the
 /// answers to it as it is now are claimed. Entries from clients to services are spared the question.
 #[inline(always)]
-fn is_anothers<const N: usize>(skb: &Skb, key: &FlowKey<N>, flow: &Flow<N>) -> bool
+fn is_anothers<const N: usize>(key: &FlowKey<N>, flow: &Flow<N>) -> bool
 where
     Ip<N>: Family<N>,
 {
-    if flow.service != 0 && flow.flags & MASQUERADE == 0
-        || select::iface_flags(skb.ifindex()) & UPPER == 0
-    {
+    if flow.service != 0 && flow.flags & MASQUERADE == 0 {
         return false;
     }
     flow::is_direct(flow) || flow::find(&key.reversed(EGRESS)).is_some()
@@ -153,7 +157,12 @@ where
 
 /// The first packet of a flow, if it is for a service or a known endpoint.
 #[inline(always)]
-fn begin<const N: usize>(skb: &Skb, packet: &Packet<N>, reason: Reason) -> Option<Reason>
+fn begin<const N: usize>(
+    skb: &Skb,
+    packet: &Packet<N>,
+    device: Device,
+    reason: Reason,
+) -> Option<Reason>
 where
     Ip<N>: Family<N>,
 {
@@ -161,10 +170,10 @@ where
     let Some(frontend) = lookup::frontend(dst, *dst_port, *proto, NODE_PORTS) else {
         return if cluster_ip::is_near(dst) { unserved(skb, packet) } else { None };
     };
-    if in_transit(skb, &packet.key) {
+    if in_transit(&packet.key, device) {
         return None;
     }
-    let mut flow = match target(skb, packet, frontend) {
+    let mut flow = match target(skb, packet, device, frontend) {
         Ok(flow) => flow?,
         Err(Reason::NoEndpoints) => {
             return Some(reject::send(skb, packet, Reason::NoEndpoints));
@@ -187,6 +196,7 @@ where
 fn target<const N: usize>(
     skb: &Skb,
     packet: &Packet<N>,
+    device: Device,
     frontend: &Frontend,
 ) -> Result<Option<Flow<N>>, Reason>
 where
@@ -199,7 +209,7 @@ where
         let source = select::source(&packet.key.src, skb.ifindex());
         return select::backend(frontend, &packet.key.src, source).map(Some);
     }
-    if select::iface_flags(skb.ifindex()) & UPPER != 0 {
+    if device.is_upper {
         return Ok(None);
     }
     Ok(Some(Flow {
@@ -220,7 +230,7 @@ where
 /// only UDP gets here with an answer), or, above the device it entered by, it has been translated
 /// already and its new destination happens to be a frontend again.
 #[inline(always)]
-fn in_transit<const N: usize>(skb: &Skb, key: &FlowKey<N>) -> bool
+fn in_transit<const N: usize>(key: &FlowKey<N>, device: Device) -> bool
 where
     Ip<N>: Family<N>,
 {
@@ -230,5 +240,5 @@ where
     {
         return true;
     }
-    select::iface_flags(skb.ifindex()) & UPPER != 0 && flow::find(&key.reversed(EGRESS)).is_some()
+    device.is_upper && flow::find(&key.reversed(EGRESS)).is_some()
 }

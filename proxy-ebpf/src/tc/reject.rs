@@ -169,7 +169,7 @@ fn finish(sum: u32) -> u16 {
 /// it out by.
 #[inline(always)]
 fn turn_around<const N: usize>(skb: &Skb, packet: &Packet<N>) -> Option<()> {
-    if usize::from(packet.l3) == ETHERNET {
+    if usize::from(packet.l3) == ETHERNET.header {
         let (to, from): ([u8; 6], [u8; 6]) = (skb.read(0)?, skb.read(6)?);
         skb.write(0, &from)?;
         skb.write(6, &to)?;

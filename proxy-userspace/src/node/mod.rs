@@ -114,6 +114,8 @@ pub struct IfacePlan {
     pub name: String,
     /// Without an Ethernet header.
     pub l3: bool,
+    /// Above another interface that is attached to: a bridge with ports, a vlan.
+    pub upper: bool,
     /// Its value in IFACES.
     pub iface: Iface,
 }

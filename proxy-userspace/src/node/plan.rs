@@ -33,8 +33,9 @@ pub fn plan_ifaces(snapshot: &Snapshot, config: &Config) -> Vec<IfacePlan> {
         ifindex: link.ifindex,
         name: link.name.clone(),
         l3: link.layer != ETHER,
+        upper: is_upper(link, &links, &wanted),
         iface: Iface {
-            flags: upper(link, &links, &wanted) | pod(link, &links, &config.pods),
+            flags: pod(link, &links, &config.pods),
             masquerade_v4: Addr::new(masquerade.v4(link).octets()),
             masquerade_v6: Addr::new(masquerade.v6(link).octets()),
         },
@@ -50,11 +51,11 @@ fn is_wanted(link: &Link, links: &BTreeMap<u32, &Link>) -> bool {
 }
 
 /// Whether packets come here from another instrumented interface.
-fn upper(link: &Link, links: &BTreeMap<u32, &Link>, wanted: &BTreeSet<u32>) -> u32 {
+fn is_upper(link: &Link, links: &BTreeMap<u32, &Link>, wanted: &BTreeSet<u32>) -> bool {
     let above_member = link.kind == "bridge"
         && links.values().any(|l| l.master == link.ifindex && wanted.contains(&l.ifindex));
     let above_lower = STACKED.contains(&link.kind.as_str()) && wanted.contains(&link.lower);
-    if above_member || above_lower { flags::UPPER } else { 0 }
+    above_member || above_lower
 }
 
 /// kube-proxy looks at the interface that routing sees, which for a bridge's port is the bridge;
@@ -123,8 +124,9 @@ mod tests {
             link(6, "empty0", "bridge"),
             Link { lower: 2, ..link(7, "mac0", "macvlan") },
         ];
-        let flags = plan(links, PodInterfaces::Unknown);
-        let upper: Vec<_> = flags.iter().filter(|p| p.2 == flags::UPPER).map(|p| &p.0).collect();
+        let snapshot = Snapshot { links, ..Snapshot::default() };
+        let plans = plan_ifaces(&snapshot, &Config::default());
+        let upper: Vec<_> = plans.into_iter().filter(|p| p.upper).map(|p| p.name).collect();
         assert_eq!(upper, ["eth0.7", "cni0", "mac0"]);
     }
 

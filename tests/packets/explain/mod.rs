@@ -4,7 +4,7 @@
 mod packets;
 mod worlds;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 
 use proptest::{
     prelude::*,
@@ -34,11 +34,10 @@ fn the_programs_do_what_explain_says() {
     let cases = worlds::world().prop_flat_map(|world| {
         (prop::collection::vec(packets::packet(&world), PACKETS), Just(world))
     });
-    let lab = RefCell::new(Lab::new());
     let counts = Cell::new([0; 4]);
     TestRunner::new(config)
         .run(&cases, |(packets, world)| {
-            let counted = check(&mut lab.borrow_mut(), &world, &packets)?;
+            let counted = check(&world, &packets)?;
             let sum = counts.get();
             counts.set(std::array::from_fn(|verdict| sum[verdict] + counted[verdict]));
             Ok(())
@@ -57,8 +56,9 @@ fn the_programs_do_what_explain_says() {
 }
 
 /// Holds every answer about the packets against the programs; counts the verdicts.
-fn check(lab: &mut Lab, world: &World, packets: &[Packet]) -> Result<[usize; 4], TestCaseError> {
+fn check(world: &World, packets: &[Packet]) -> Result<[usize; 4], TestCaseError> {
     let view = world.view();
+    let mut lab = Lab::new();
     lab.hold(&view);
     let mut counts = [0; 4];
     for (port, packet) in (20_000..).zip(packets) {
@@ -66,7 +66,7 @@ fn check(lab: &mut Lab, world: &World, packets: &[Packet]) -> Result<[usize; 4],
         let answer = explain(&view, &packet.question);
         let sent = packet.datagram(port);
         let seen = lab.run(Ingress, &sent.bytes());
-        let agrees = agrees(lab, &answer, &sent, &seen);
+        let agrees = agrees(&mut lab, &answer, &sent, &seen);
         prop_assert!(agrees, "{sent:?}\n{answer:#?}\n{:?} {:?}", seen.action, seen.reasons);
         counts[answer.verdict as usize] += 1;
     }

@@ -3,10 +3,8 @@
 use aya::{Pod, maps::lpm_trie::Key};
 use sluice::{explain::View, model::mirror::FamilyMirror};
 use sluice_common::{
-    affinity::{Affinity, AffinityKey},
     backend::Backend,
-    flow::{Flow, FlowKey},
-    frontend::{Frontend, FrontendKey},
+    frontend::FrontendKey,
     net::{Addr, V4, V6},
     prefix::{LISTED, PrefixKey},
 };
@@ -14,19 +12,9 @@ use sluice_common::{
 use super::{lab::Lab, prefix::data};
 
 impl Lab {
-    /// Writes all of a view into the maps, in place of what they held; flows are forgotten.
+    /// Writes all of a view into the maps, which hold no services yet.
     pub fn hold(&mut self, view: &View) {
         self.set(|settings| *settings = view.settings);
-        self.empty_family::<V4>("V4");
-        self.empty_family::<V6>("V6");
-        let prefixes: Vec<_> = self.trie::<8>("PREFIXES_V4").keys().flatten().collect();
-        for key in prefixes {
-            self.trie("PREFIXES_V4").remove(&key).expect("PREFIXES");
-        }
-        let prefixes: Vec<_> = self.trie::<20>("PREFIXES_V6").keys().flatten().collect();
-        for key in prefixes {
-            self.trie("PREFIXES_V6").remove(&key).expect("PREFIXES");
-        }
         self.hold_family::<V4>("V4", &view.maps.v4);
         self.hold_family::<V6>("V6", &view.maps.v6);
         for PrefixKey { bits, scope, addr } in &view.maps.v4.prefixes {
@@ -42,28 +30,6 @@ impl Lab {
         }
         for (addr, flags) in &view.addresses.1 {
             self.hash("NODE_ADDRS_V6").insert(*addr, *flags, 0).expect("NODE_ADDRS");
-        }
-    }
-
-    fn empty_family<const N: usize>(&mut self, family: &str)
-    where
-        FrontendKey<N>: Pod,
-        FlowKey<N>: Pod,
-        Flow<N>: Pod,
-        AffinityKey<N>: Pod,
-        Addr<N>: Pod,
-    {
-        self.empty::<FrontendKey<N>, Frontend>(&format!("FRONTENDS_{family}"));
-        self.empty::<FlowKey<N>, Flow<N>>(&format!("FLOWS_{family}"));
-        self.empty::<AffinityKey<N>, Affinity>(&format!("AFFINITIES_{family}"));
-        self.empty::<Addr<N>, u32>(&format!("NODE_ADDRS_{family}"));
-    }
-
-    fn empty<K: Pod, V: Pod>(&mut self, name: &str) {
-        let mut map = self.hash::<K, V>(name);
-        let keys: Vec<K> = map.keys().flatten().collect();
-        for key in keys {
-            map.remove(&key).expect(name);
         }
     }
 

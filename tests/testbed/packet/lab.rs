@@ -6,11 +6,10 @@ use std::{
 };
 
 use aya::{
-    Ebpf, EbpfLoader, Pod,
+    Pod,
     maps::{Array, HashMap, Map, MapData, PerCpuArray},
-    programs::{SchedClassifier, TestRun, TestRunOptions},
+    programs::{TestRun, TestRunOptions},
 };
-use sluice::dataplane::aya::load::OBJECT;
 use sluice_common::{
     affinity::{Affinity, AffinityKey},
     flow::{Flow, FlowKey, flags::ESTABLISHED},
@@ -20,7 +19,7 @@ use sluice_common::{
     settings::{Settings, detector},
 };
 
-use super::service::Known;
+use super::{loaded::Loaded, service::Known};
 
 /// Interface that test packets are on: loopback's index, the only one a test run knows.
 const IFINDEX: u32 = 1;
@@ -32,6 +31,10 @@ pub enum Hook {
     Ingress,
     /// Packets leaving the node.
     Egress,
+    /// Packets entering a bridge from one of its ports.
+    IngressUpper,
+    /// Packets leaving by a bridge.
+    EgressUpper,
 }
 
 impl Hook {
@@ -39,6 +42,8 @@ impl Hook {
         match self {
             Self::Ingress => "ingress",
             Self::Egress => "egress",
+            Self::IngressUpper => "ingress_upper",
+            Self::EgressUpper => "egress_upper",
         }
     }
 }
@@ -63,7 +68,7 @@ pub const REDIRECT: i32 = 7;
 
 /// Loaded programs, with nothing but a node's settings in the maps.
 pub struct Lab {
-    pub(super) bpf: Ebpf,
+    pub(super) bpf: Loaded,
     /// Settings as written.
     pub settings: Settings,
     pub(super) next_slot: u32,
@@ -73,20 +78,8 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Loads the programs into maps of moderate size.
+    /// Programs with maps of moderate size.
     pub fn new() -> Self {
-        let mut loader = EbpfLoader::new();
-        for family in ["V4", "V6"] {
-            for (map, size) in
-                [("SLOTS", 1024), ("BACKENDS", 1024), ("FLOWS", 8192), ("AFFINITIES", 1024)]
-            {
-                loader.map_max_entries(format!("{map}_{family}").leak(), size);
-            }
-        }
-        let mut bpf = loader.load(OBJECT).expect("loading the programs");
-        for name in ["ingress", "egress"] {
-            program(&mut bpf, name).load().expect("the verifier's consent");
-        }
         let settings = Settings {
             netns_cookie: 0,
             flags: 0,
@@ -103,7 +96,7 @@ impl Lab {
             services_v6: Prefix::ANY,
         };
         let mut lab = Self {
-            bpf,
+            bpf: Loaded::take(),
             settings,
             next_slot: 0,
             next_backend: 1,
@@ -160,7 +153,7 @@ impl Lab {
             data_out: Some(&mut out),
             ..TestRunOptions::new()
         };
-        let result = program(&mut self.bpf, hook.name()).test_run(options).expect("a test run");
+        let result = self.bpf.program(hook.name()).test_run(options).expect("a test run");
         let length = result.data_size_out as usize;
         out.truncate(length);
         let reasons = std::iter::zip(Reason::ALL, std::iter::zip(before, self.counters()))
@@ -204,7 +197,7 @@ impl Lab {
     /// packet. Returns the kernel's mean duration of a run.
     pub fn time(&mut self, hook: Hook, frame: &[u8], repeat: u32) -> Duration {
         let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
-        program(&mut self.bpf, hook.name()).test_run(options).expect("a test run").duration
+        self.bpf.program(hook.name()).test_run(options).expect("a test run").duration
     }
 
     fn counters(&mut self) -> Vec<u64> {
@@ -251,10 +244,6 @@ impl Default for Lab {
     fn default() -> Self {
         Self::new()
     }
-}
-
-fn program<'a>(bpf: &'a mut Ebpf, name: &str) -> &'a mut SchedClassifier {
-    bpf.program_mut(name).expect(name).try_into().expect(name)
 }
 
 pub(super) fn addr6(text: &str) -> Addr<V6> {

@@ -3,6 +3,7 @@
 mod datagram;
 mod hold;
 mod lab;
+mod loaded;
 mod prefix;
 mod service;
 

@@ -29,15 +29,31 @@ pub struct Device {
     pub name: String,
     /// Without an Ethernet header.
     pub l3: bool,
+    /// Above another device that carries the programs.
+    pub upper: bool,
 }
 
-const fn program(direction: Direction, l3: bool) -> &'static str {
-    match (direction, l3) {
-        (Direction::Ingress, false) => "ingress",
-        (Direction::Egress, false) => "egress",
-        (Direction::Ingress, true) => "ingress_l3",
-        (Direction::Egress, true) => "egress_l3",
+impl Device {
+    /// Whether it carries the same programs as `other`.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        (self.l3, self.upper) == (other.l3, other.upper)
     }
+
+    fn kind(&self) -> &'static str {
+        match (self.l3, self.upper) {
+            (true, _) => KINDS[1],
+            (false, true) => KINDS[2],
+            (false, false) => KINDS[0],
+        }
+    }
+}
+
+/// What a program's name ends with, after its direction.
+const KINDS: [&str; 3] = ["", "_l3", "_upper"];
+
+/// The names of the programs for one direction.
+pub(super) fn names(direction: Direction) -> impl Iterator<Item = String> {
+    KINDS.into_iter().map(move |kind| format!("{}{kind}", direction.name()))
 }
 
 const fn hook(direction: Direction) -> bpf_attach_type {
@@ -56,11 +72,11 @@ pub fn links_at(ifindex: u32, direction: Direction) -> Result<Vec<u32>, Error> {
 /// Attaches both programs, or replaces the ones that an earlier run left, without a gap.
 pub fn attach(programs: &mut Programs, tcx: bool, device: &Device) -> Result<(), Error> {
     for direction in Direction::ALL {
-        let name = program(direction, device.l3);
+        let name = format!("{}{}", direction.name(), device.kind());
         if tcx {
-            attach_tcx(programs, device, direction, name)?;
+            attach_tcx(programs, device, direction, &name)?;
         } else {
-            clsact::attach(programs, device, direction, name)?;
+            clsact::attach(programs, device, direction, &name)?;
         }
     }
     Ok(())

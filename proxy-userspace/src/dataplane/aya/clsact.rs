@@ -7,7 +7,12 @@ use aya::programs::{
     tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcAttachType, TcError, TcHandle},
 };
 
-use super::{Error, attach::Device, load::Programs, pin::Direction};
+use super::{
+    Error,
+    attach::{Device, names},
+    load::Programs,
+    pin::Direction,
+};
 
 /// Before filters that others add without a wish of their own (those start at 49152 and count
 /// down).
@@ -87,7 +92,7 @@ pub(super) fn detach_all() -> Result<(), Error> {
         let name = interface.name().to_string_lossy();
         for direction in Direction::ALL {
             // By the name of our programs: a filter of another's at the same place is not ours.
-            for program in [direction.name().to_owned(), format!("{}_l3", direction.name())] {
+            for program in names(direction) {
                 if let Err(e) = tc::qdisc_detach_program(&name, hook(direction), &program) {
                     tracing::trace!("no filter {program} at {name}: {e}");
                 }

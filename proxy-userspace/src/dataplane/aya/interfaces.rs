@@ -89,8 +89,9 @@ impl Interfaces {
     }
 
     fn attach(&mut self, plan: &IfacePlan) -> Result<(), Error> {
-        let device = Device { ifindex: plan.ifindex, name: plan.name.clone(), l3: plan.l3 };
-        if self.attached.get(&plan.ifindex).is_some_and(|old| old.l3 == device.l3) {
+        let IfacePlan { ifindex, l3, upper, .. } = *plan;
+        let device = Device { ifindex, name: plan.name.clone(), l3, upper };
+        if self.attached.get(&plan.ifindex).is_some_and(|old| old.is_like(&device)) {
             // An interface may be renamed; an index is not given away again so soon that netlink
             // would not have reported the first one's end.
             self.attached.insert(plan.ifindex, device);
@@ -111,7 +112,7 @@ impl Interfaces {
     }
 
     fn forget(&mut self, ifindex: u32) -> Result<(), Error> {
-        let unknown = || Device { ifindex, name: String::new(), l3: false };
+        let unknown = || Device { ifindex, name: String::new(), l3: false, upper: false };
         let device = self.attached.get(&ifindex).cloned().unwrap_or_else(unknown);
         attach::detach(&self.programs, self.features.tcx, &device)?;
         self.attached.remove(&ifindex);
