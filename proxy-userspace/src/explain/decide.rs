@@ -82,6 +82,10 @@ fn rejects(steps: &mut Steps) {
 /// What no frontend serves: A51, A52, or not ours at all.
 fn unserved<const N: usize>(side: &Side<'_, N>, packet: &Packet<N>, steps: &mut Steps) -> Verdict {
     let at = ip(&packet.dst);
+    for unserved in side.unserved.iter().filter(|unserved| unserved.address == at) {
+        let text = format!("{at} is {}'s, but {}: it has no rules", unserved.service, unserved.why);
+        steps.rule(unserved.rule, text);
+    }
     let exact = side.frontend(packet.dst, packet.port, packet.proto);
     if exact.is_some_and(|f| f.flags & ENDPOINT != 0) {
         steps.note(format!("{at} is an endpoint's own address: the packet goes there directly"));

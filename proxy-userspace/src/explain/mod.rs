@@ -25,7 +25,12 @@ use sluice_common::{
 pub use steps::Step;
 
 use crate::{
-    model::{family, mirror::Mirror, spec::Protocol, why::Why},
+    model::{
+        family,
+        mirror::Mirror,
+        spec::{Protocol, Unserved},
+        why::Why,
+    },
     node::addresses::NodeAddrs,
 };
 use side::{Packet, Side};
@@ -43,6 +48,8 @@ pub struct View {
     pub detection: Detection,
     /// How the lists of service ports came about, by id, IPv4 and IPv6: objects tell, maps do not.
     pub why: Option<BTreeMap<u32, [Why; 2]>>,
+    /// Addresses that Services have without rules: objects tell, maps do not.
+    pub unserved: Vec<Unserved>,
 }
 
 /// The rule that tells local pods; SETTINGS do not say which, only whether it goes by address.

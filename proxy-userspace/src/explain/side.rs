@@ -18,6 +18,7 @@ use crate::model::{
     family,
     mirror::{FamilyMirror, Mirror},
     name::PortKey,
+    spec::Unserved,
     why::Why,
 };
 
@@ -45,6 +46,7 @@ pub(super) struct Side<'a, const N: usize> {
     services: Option<Prefix<N>>,
     pub(super) detection: Detection,
     why: Option<&'a BTreeMap<u32, [Why; 2]>>,
+    pub(super) unserved: &'a [Unserved],
 }
 
 impl<'a> Side<'a, V4> {
@@ -60,6 +62,7 @@ impl<'a> Side<'a, V4> {
             services: (settings.flags & flags::CLUSTER_IPS_V4 != 0).then_some(settings.services_v4),
             detection: view.detection,
             why: view.why.as_ref(),
+            unserved: &view.unserved,
         }
     }
 }
@@ -77,6 +80,7 @@ impl<'a> Side<'a, V6> {
             services: (settings.flags & flags::CLUSTER_IPS_V6 != 0).then_some(settings.services_v6),
             detection: view.detection,
             why: view.why.as_ref(),
+            unserved: &view.unserved,
         }
     }
 }

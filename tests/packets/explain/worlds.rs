@@ -94,7 +94,14 @@ impl World {
             ]),
             BTreeMap::from([(v6("fd00:192:168::11"), NODE_PORTS)]),
         );
-        View { maps, settings, addresses, detection: Detection::ClusterCidr, why: None }
+        View {
+            maps,
+            settings,
+            addresses,
+            detection: Detection::ClusterCidr,
+            why: None,
+            unserved: Vec::new(),
+        }
     }
 
     pub(super) fn endpoints(&self) -> Vec<IpAddr> {

@@ -26,8 +26,7 @@ pub(super) fn view(explain: &Explain) -> Result<(View, u32), Refusal> {
         Some(name) => input(&pins, name)?,
         None => 0,
     };
-    let why = None;
-    Ok((View { maps, settings, addresses, detection, why }, input))
+    Ok((View { maps, settings, addresses, detection, why: None, unserved: Vec::new() }, input))
 }
 
 fn input(pins: &Pins, name: &str) -> Result<u32, Refusal> {

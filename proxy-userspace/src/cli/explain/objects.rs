@@ -30,7 +30,8 @@ pub(super) fn view(explain: Explain, folder: &Path) -> Result<(View, u32), Refus
         return Err(Refusal::usage("--manifests needs --node, the name of the node to answer for"));
     }
     let config = Config::from_flags(flags).map_err(|e| Refusal::usage(e.to_string()))?;
-    let mut events = manifest::read(folder, &config.node_name).map_err(Refusal::usage)?;
+    let (mut events, unserved) =
+        manifest::read(folder, &config.node_name).map_err(Refusal::usage)?;
     let mut node = NodeSpec::default();
     for event in &mut events {
         match event {
@@ -52,7 +53,7 @@ pub(super) fn view(explain: Explain, folder: &Path) -> Result<(View, u32), Refus
     let input = if enters_as_pod(&config.detect_local, from.iface.as_deref()) { POD } else { 0 };
     let addresses = (state.addrs_v4, state.addrs_v6);
     let detection = detection(&config.detect_local);
-    Ok((View { maps, settings, addresses, detection, why: Some(why) }, input))
+    Ok((View { maps, settings, addresses, detection, why: Some(why), unserved }, input))
 }
 
 /// The node's addresses, as if netlink had told them.

@@ -114,7 +114,11 @@ fn a32_hints_narrow_the_choice_if_all_have_them() {
         let endpoints = hinted(here, there);
         let slice = slice(&endpoints.each_ref().map(String::as_str));
         let world = world(&[&service(""), &slice, NODE_IN_EAST]);
-        world.ask("10.244.1.7 -> 10.96.0.10:80/TCP").is(&format!("forward {expected}"));
+        let answer = world.ask("10.244.1.7 -> 10.96.0.10:80/TCP");
+        let narrowed = expected != BOTH_AT;
+        let rules = if narrowed { &["A32", "A33"][..] } else { &["A33"] };
+        let answer = answer.is(&format!("forward {expected}")).by(rules);
+        assert_eq!(answer.json["rules"].to_string().contains("A32"), narrowed);
     }
 }
 

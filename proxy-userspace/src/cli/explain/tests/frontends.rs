@@ -13,9 +13,9 @@ fn a1_another_proxys_service_is_as_good_as_absent() {
     let labels = "service.kubernetes.io/service-proxy-name: other";
     let objects = [service_of("web", labels, SPEC, ""), slice(&[HERE])];
     let world = world(&objects.each_ref().map(String::as_str));
-    world.ask("10.244.1.7 -> 10.96.0.10:80/TCP").is("drop").by(&["A52"]).of("");
+    world.ask("10.244.1.7 -> 10.96.0.10:80/TCP").is("drop").by(&["A1", "A52"]).of("");
     let outside = world.with("--service-cidr=10.200.0.0/16");
-    outside.ask("10.244.1.7 -> 10.96.0.10:80/TCP").is("untouched").of("");
+    outside.ask("10.244.1.7 -> 10.96.0.10:80/TCP").is("untouched").by(&["A1"]).of("");
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a14_host_names_and_proxies_are_no_frontends() {
     let ingress = "{ip: 198.51.100.1, ipMode: Proxy}, {hostname: x.example}, \
                    {ip: 198.51.100.2, ipMode: VIP}, {ip: 198.51.100.3}";
     let world = world(&[&service_of("web", "", &spec, ingress), &slice(&[HERE])]);
-    world.ask("10.244.1.7 -> 198.51.100.1:80/TCP").is("untouched").of("");
+    world.ask("10.244.1.7 -> 198.51.100.1:80/TCP").is("untouched").by(&["A14"]).of("");
     for vip in ["198.51.100.2", "198.51.100.3"] {
         world
             .ask(&format!("{POD} -> {vip}:80/TCP"))
