@@ -38,7 +38,7 @@ pub struct Explain {
     /// is the node itself.
     #[arg(long, value_name = "ADDR[@IFACE]")]
     pub from: Origin,
-    /// Where it wants to go: 10.96.0.1:443/TCP, [fd00::1]:53/UDP.
+    /// Where it wants to go: `10.96.0.1:443/TCP`, `[fd00::1]:53/UDP`.
     #[arg(long, value_name = "ADDR:PORT/PROTO")]
     pub to: Target,
     /// Form of the output.

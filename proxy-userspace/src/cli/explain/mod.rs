@@ -11,7 +11,7 @@ mod tests;
 pub use args::Explain;
 
 use super::Output;
-use crate::{dataplane::aya, explain};
+use crate::{dataplane::aya::Error, explain};
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -34,8 +34,8 @@ impl From<anyhow::Error> for Refusal {
     }
 }
 
-impl From<aya::Error> for Refusal {
-    fn from(error: aya::Error) -> Self {
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
         Self::Failed(error.into())
     }
 }
