@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Model;
+
 use sluice_common::{
     backend::Backend,
     frontend::{Frontend, FrontendKey},
@@ -46,4 +48,39 @@ pub struct Mirror {
     pub v6: FamilyMirror<V6>,
     /// SETTINGS, if known.
     pub settings: Option<Settings>,
+}
+
+impl Mirror {
+    /// The service ids that something has, be there a name for them or not.
+    pub(super) fn services_used(&self) -> impl Iterator<Item = u32> {
+        let v4 = self.v4.frontends.values().map(|frontend| frontend.service);
+        let v6 = self.v6.frontends.values().map(|frontend| frontend.service);
+        let backends4 = self.v4.backends.values().map(|backend| backend.service);
+        let backends6 = self.v6.backends.values().map(|backend| backend.service);
+        let prefixes4 = self.v4.prefixes.iter().map(|prefix| prefix.scope);
+        let prefixes6 = self.v6.prefixes.iter().map(|prefix| prefix.scope);
+        v4.chain(v6).chain(backends4).chain(backends6).chain(prefixes4).chain(prefixes6)
+    }
+}
+
+impl Model {
+    /// What the maps hold, as far as the model was told.
+    pub fn written(&self) -> Mirror {
+        Mirror {
+            services: self.services.delta.written().clone(),
+            v4: self.v4.written(),
+            v6: self.v6.written(),
+            settings: self.settings,
+        }
+    }
+
+    /// What the maps should hold.
+    pub fn wanted(&self) -> Mirror {
+        Mirror {
+            services: self.services.delta.wanted().clone(),
+            v4: self.v4.wanted(),
+            v6: self.v6.wanted(),
+            settings: self.wanted_settings(),
+        }
+    }
 }

@@ -107,6 +107,10 @@ pub struct Model {
     starved: BTreeSet<ObjectName>,
     /// Whether the first plan after listing is still to come.
     is_first: bool,
+    /// Whether the own Node has been told, or is not waited for (any more).
+    knows_node: bool,
+    /// When time began to be told.
+    began: Option<Duration>,
 }
 
 impl Model {
@@ -130,6 +134,8 @@ impl Model {
             ledger: Ledger::default(),
             starved: BTreeSet::new(),
             is_first: true,
+            knows_node: true,
+            began: None,
         }
     }
 
@@ -137,11 +143,12 @@ impl Model {
     /// what no object asks for goes with the first plan.
     pub fn adopt(config: ModelConfig, mirror: Mirror) -> Self {
         let mut model = Self::new(config);
-        let used: Vec<u32> = services_of(&mirror).collect();
+        let used: Vec<u32> = mirror.services_used().collect();
         model.services.adopt(mirror.services, &used);
         model.v4.adopt(mirror.v4);
         model.v6.adopt(mirror.v6);
         model.settings = mirror.settings;
+        model.knows_node = false;
         model
     }
 
@@ -161,10 +168,10 @@ impl Model {
 
     /// What is to be written now, and the Problems that came up since the last call.
     ///
-    /// Nothing but the controller's settings until Services and EndpointSlices have both been listed
-    /// (A90). Costs as much as what changed, plus what failed before.
+    /// Nothing but the controller's settings until [`Self::is_listed`]. Costs as much as what
+    /// changed, plus what failed before.
     pub fn plan(&mut self) -> (Plan, Vec<Problem>) {
-        if !self.objects.are_listed() {
+        if !self.is_listed() {
             let plan = Plan { settings: self.pending_settings(), ..Plan::default() };
             return (plan, self.ledger.take_new());
         }
@@ -203,6 +210,7 @@ impl Model {
 
     /// Tells the time, from any fixed start, so that what was retired long enough ago is reused.
     pub fn tick(&mut self, now: Duration) {
+        self.wait_for_node(now);
         let freed = [self.services.tick(now), self.v4.tick(now), self.v6.tick(now)];
         self.v4.frontends.retry();
         self.v6.frontends.retry();
@@ -214,14 +222,18 @@ impl Model {
         }
     }
 
-    /// Whether Services and EndpointSlices have been listed (A90).
+    /// Whether Services and EndpointSlices have been listed (A90), and, where there are maps to adopt,
+    /// the own Node is known: without its zone and addresses a restart would change what the maps
+    /// say, and then change it back. A Node that does not come is not waited for longer than
+    /// kube-proxy does (A17).
     pub fn is_listed(&self) -> bool {
-        self.objects.are_listed()
+        self.objects.are_listed() && self.knows_node
     }
 
-    /// Whether the maps hold everything that the last plan wanted.
+    /// Whether the maps hold everything that is wanted.
     pub fn is_settled(&self) -> bool {
-        let pending = self.services.delta.has_pending()
+        let pending = (self.is_listed() && self.objects.are_dirty())
+            || self.services.delta.has_pending()
             || self.v4.has_pending()
             || self.v6.has_pending()
             || self.pending_settings().is_some();
@@ -231,26 +243,6 @@ impl Model {
     /// Every Problem there is.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.ledger.all().into_iter()
-    }
-
-    /// What the maps hold, as far as the model was told.
-    pub fn written(&self) -> Mirror {
-        Mirror {
-            services: self.services.delta.written().clone(),
-            v4: self.v4.written(),
-            v6: self.v6.written(),
-            settings: self.settings,
-        }
-    }
-
-    /// What the maps should hold.
-    pub fn wanted(&self) -> Mirror {
-        Mirror {
-            services: self.services.delta.wanted().clone(),
-            v4: self.v4.wanted(),
-            v6: self.v6.wanted(),
-            settings: self.wanted_settings(),
-        }
     }
 
     /// An id is given away again when its name is gone, so nothing uses one without a name.
@@ -273,14 +265,4 @@ impl Model {
         }
         plan
     }
-}
-
-fn services_of(mirror: &Mirror) -> impl Iterator<Item = u32> {
-    let v4 = mirror.v4.frontends.values().map(|frontend| frontend.service);
-    let v6 = mirror.v6.frontends.values().map(|frontend| frontend.service);
-    let backends4 = mirror.v4.backends.values().map(|backend| backend.service);
-    let backends6 = mirror.v6.backends.values().map(|backend| backend.service);
-    let prefixes4 = mirror.v4.prefixes.iter().map(|prefix| prefix.scope);
-    let prefixes6 = mirror.v6.prefixes.iter().map(|prefix| prefix.scope);
-    v4.chain(v6).chain(backends4).chain(backends6).chain(prefixes4).chain(prefixes6)
 }

@@ -1,6 +1,6 @@
 //! What is known of the node and the cluster beside Services and their endpoints.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 use sluice_common::prefix::SERVICE_CIDRS;
@@ -11,6 +11,9 @@ use super::{
     spec::{NodeSpec, ObjectName, ServiceSpec},
     tables::Tables,
 };
+
+/// How long the own Node is waited for (A17).
+const NODE_WAIT: Duration = Duration::from_secs(30);
 
 impl Model {
     /// The addresses of the node's interfaces: a cluster IP among them is answered locally,
@@ -36,10 +39,16 @@ impl Model {
     }
 
     pub(super) fn set_node(&mut self, node: NodeSpec) {
+        self.knows_node = true;
         if self.zone != node.zone {
             self.zone = node.zone;
             self.objects.mark_all();
         }
+    }
+
+    pub(super) fn wait_for_node(&mut self, now: Duration) {
+        let began = *self.began.get_or_insert(now);
+        self.knows_node |= now.saturating_sub(began) >= NODE_WAIT;
     }
 
     pub(super) fn set_service_cidrs(&mut self, nets: Vec<IpNet>) {

@@ -46,6 +46,11 @@ impl Objects {
         self.dirty.extend(self.services.keys().cloned());
     }
 
+    /// Whether there are Services to look at again.
+    pub(super) fn are_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
     pub(super) fn take_dirty(&mut self) -> BTreeSet<ObjectName> {
         std::mem::take(&mut self.dirty)
     }

@@ -7,7 +7,7 @@
 
 use sluice_common::{
     backend::Backend,
-    frontend::{Frontend, FrontendKey},
+    frontend::{Frontend, FrontendKey, flags},
     net::{V4, V6},
     prefix::PrefixKey,
     service::ServiceName,
@@ -69,5 +69,18 @@ impl<const N: usize> Default for FamilyPlan<N> {
             narrow_prefixes: Vec::new(),
             retire_prefixes: Vec::new(),
         }
+    }
+}
+
+impl<const N: usize> FamilyPlan<N> {
+    /// Has a frontend written in the phase where its value belongs.
+    pub(super) fn switch_frontend(&mut self, key: FrontendKey<N>, value: Frontend) {
+        let is = |flag: u32| value.flags & flag != 0;
+        let phase = match (is(flags::CLUSTER_IP), is(flags::SOURCE_RANGES)) {
+            (true, _) => &mut self.mark_cluster_ips,
+            (false, true) => &mut self.switch_guarded_frontends,
+            (false, false) => &mut self.switch_open_frontends,
+        };
+        phase.push((key, value));
     }
 }

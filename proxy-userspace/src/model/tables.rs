@@ -79,13 +79,7 @@ impl<const N: usize> Tables<N> {
         };
         for (key, value) in self.frontends.pending() {
             match value {
-                Some(value) if value.flags & flags::CLUSTER_IP != 0 => {
-                    plan.mark_cluster_ips.push((key, value))
-                }
-                Some(value) if value.flags & flags::SOURCE_RANGES == 0 => {
-                    plan.switch_open_frontends.push((key, value));
-                }
-                Some(value) => plan.switch_guarded_frontends.push((key, value)),
+                Some(value) => plan.switch_frontend(key, value),
                 None => plan.retire_frontends.push(key),
             }
         }

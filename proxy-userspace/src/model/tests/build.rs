@@ -15,8 +15,8 @@ use super::super::{
     problem::Problem,
     quarantine::GRACE,
     spec::{
-        Change, Endpoint, Event, ObjectName, Protocol, ServicePort, ServiceSpec, SlicePort,
-        SliceSpec,
+        Change, Endpoint, Event, NodeSpec, ObjectName, Protocol, ServicePort, ServiceSpec,
+        SlicePort, SliceSpec,
     },
     text,
 };
@@ -133,6 +133,17 @@ pub(super) fn model(limits: Limits, content: Mirror) -> Model {
     model
 }
 
+/// Tells a model everything that it waits for.
+pub(super) fn list(
+    model: &mut Model,
+    services: BTreeMap<ObjectName, ServiceSpec>,
+    slices: BTreeMap<ObjectName, SliceSpec>,
+) {
+    model.handle(Event::Slices(Change::Replace(slices)));
+    model.handle(Event::Services(Change::Replace(services)));
+    model.handle(Event::Node(NodeSpec::default()));
+}
+
 impl World {
     /// A world without objects, already listed.
     pub(super) fn new() -> Self {
@@ -141,8 +152,7 @@ impl World {
 
     pub(super) fn with(limits: Limits) -> Self {
         let mut world = Self { model: model(limits, Mirror::default()), maps: FakeMaps::default() };
-        world.model.handle(Event::Services(Change::Replace(BTreeMap::new())));
-        world.model.handle(Event::Slices(Change::Replace(BTreeMap::new())));
+        list(&mut world.model, BTreeMap::new(), BTreeMap::new());
         world
     }
 

@@ -7,9 +7,9 @@ use sluice_common::settings::{Settings, flags};
 use super::super::{
     limits::Limits,
     mirror::Mirror,
-    spec::{Change, Event, ServiceSpec},
+    spec::{Event, ServiceSpec},
 };
-use super::build::{World, ip, model, name, net, port, service, settings};
+use super::build::{World, ip, list, model, name, net, port, service, settings};
 use crate::dataplane::{apply, fake::FakeMaps};
 
 fn marks(world: &mut World) -> Vec<String> {
@@ -118,8 +118,7 @@ fn a90_service_cidrs_stay_over_a_restart_until_they_are_told() {
     };
     assert_eq!(after.step().0, 0, "not listed");
     let services = BTreeMap::from([(name("web"), service("10.96.0.10"))]);
-    after.model.handle(Event::Services(Change::Replace(services)));
-    after.model.handle(Event::Slices(Change::Replace(BTreeMap::new())));
+    list(&mut after.model, services, BTreeMap::new());
     assert_eq!(after.step().0, 0, "listed, but for the ServiceCIDRs");
     assert_eq!(range(&mut after), before);
     after.model.handle(Event::ServiceCidrs(Vec::new()));

@@ -12,7 +12,7 @@ use super::super::{
         SliceSpec, TrafficPolicy,
     },
 };
-use super::build::{HERE, ip, name, net};
+use super::build::{HERE, ip, list, name, net};
 
 pub(super) fn policy() -> impl Strategy<Value = TrafficPolicy> {
     prop_oneof![Just(TrafficPolicy::Cluster), Just(TrafficPolicy::Local)]
@@ -60,7 +60,7 @@ fn some_ranges() -> impl Strategy<Value = Vec<IpNet>> {
         "fd02::/16",
     ]);
     let ranges = proptest::collection::vec(range, 0..4);
-    ranges.prop_map(|texts| texts.into_iter().map(|text| net(text)).collect())
+    ranges.prop_map(|texts| texts.into_iter().map(net).collect())
 }
 
 fn some_service() -> impl Strategy<Value = ServiceSpec> {
@@ -148,8 +148,7 @@ pub(super) fn objects(events: &[Event]) -> Objects {
 impl Objects {
     /// Tells a model everything.
     pub(super) fn list(self, model: &mut Model) {
-        model.handle(Event::Slices(Change::Replace(self.slices)));
-        model.handle(Event::Services(Change::Replace(self.services)));
+        list(model, self.services, self.slices);
         if let Some(nets) = self.cidrs {
             model.handle(Event::ServiceCidrs(nets));
         }

@@ -1,16 +1,19 @@
 //! Steps and what the maps say after them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use sluice_common::settings::Settings;
 
 use super::super::{
-    Model,
     limits::Limits,
-    spec::{Change, Event, ServiceSpec},
+    mirror::Mirror,
+    spec::{Change, Event, NodeSpec, ServiceSpec},
     text,
 };
-use super::build::{World, config, ip, model, name, port, service, settings, slice};
+use super::build::{World, ip, list, model, name, port, service, slice};
 
 #[test]
 fn a_service_comes_changes_and_goes() {
@@ -34,16 +37,33 @@ fn a_service_comes_changes_and_goes() {
 }
 
 #[test]
-fn nothing_is_written_before_both_lists() {
-    // A90.
-    let mut model = Model::new(config(Limits::default()));
-    model.handle(Event::Services(Change::Apply(name("web"), service("10.96.0.10"))));
-    assert!(model.plan().0.is_empty());
-    model.handle(Event::Services(Change::Replace(BTreeMap::new())));
-    assert!(model.plan().0.is_empty());
+fn a90_nothing_but_settings_is_written_before_both_lists_and_the_node() {
+    let mut model = model(Limits::default(), Mirror::default());
+    let events = [
+        Event::Services(Change::Replace([(name("web"), service("10.96.0.10"))].into())),
+        Event::Slices(Change::Replace(BTreeMap::new())),
+        Event::Node(NodeSpec::default()),
+    ];
+    for event in events {
+        let (plan, _) = model.plan();
+        assert_eq!(plan.len(), 1);
+        assert_eq!(plan.settings.map(node_ports), Some((1, 0)));
+        model.handle(event);
+    }
+    assert_eq!(model.plan().0.v4.len(), 2);
+}
+
+#[test]
+fn a17_a_node_that_does_not_come_is_waited_for_half_a_minute() {
+    let mut model = model(Limits::default(), Mirror::default());
+    model.handle(Event::Services(Change::Replace([(name("web"), service("10.96.0.10"))].into())));
     model.handle(Event::Slices(Change::Replace(BTreeMap::new())));
-    model.set_settings(settings());
-    assert_eq!(model.plan().0.settings.map(node_ports), Some((1, 0)));
+    for (second, listed) in [(5, false), (34, false), (35, true)] {
+        model.tick(Duration::from_secs(second));
+        assert_eq!(model.is_listed(), listed, "{second} s");
+    }
+    assert!(!model.is_settled(), "so the controller asks for a plan");
+    assert_eq!(model.plan().0.name_services.len(), 1);
 }
 
 #[test]
@@ -155,9 +175,8 @@ fn what_is_stale_after_a_restart_goes_with_the_first_plan() {
         maps: crate::dataplane::fake::FakeMaps::holding(world.maps.content().clone()),
     };
     let services = BTreeMap::from([(name("b"), service("10.96.0.2"))]);
-    after.model.handle(Event::Services(Change::Replace(services)));
     let slices = BTreeMap::from([(name("b"), slice("b", &["10.1.0.2"]))]);
-    after.model.handle(Event::Slices(Change::Replace(slices)));
+    list(&mut after.model, services, slices);
     after.step();
     assert!(!text::dump(after.maps.content()).contains("default/a"));
     assert_eq!(after.maps.writes, 6, "frontend, marks, backend, name of a, and the settings");

@@ -137,6 +137,7 @@ fn a53_a_full_map_closes_and_opens_when_there_is_room() {
     world.delete("first");
     world.step();
     world.wait();
+    assert!(!world.model.is_settled(), "so the controller asks for a plan");
     assert!(world.frontends().contains(&format!("{LB}; from 10.0.0.0/8")));
     assert_eq!(problems(&mut world), [""; 0]);
 }
