@@ -53,6 +53,32 @@ impl<const N: usize> FlowKey<N> {
             pad: [0; 2],
         }
     }
+
+    /// The key of the other direction of the same flow, as the packet is observed there; `flow` is
+    /// this key's entry.
+    #[inline(always)]
+    pub const fn opposite(&self, flow: &Flow<N>) -> Self {
+        match self.direction {
+            // in c:cp → V:vp, becoming c:cp′ → B:bp, is answered by out B:bp → c:cp′.
+            INGRESS => Self {
+                src: flow.addr,
+                src_port: flow.port,
+                dst: self.src,
+                dst_port: flow.client_port,
+                direction: EGRESS,
+                ..*self
+            },
+            // out B:bp → c:cp′, becoming V:vp → c:cp, answers in c:cp → V:vp.
+            _ => Self {
+                src: self.dst,
+                src_port: flow.client_port,
+                dst: flow.addr,
+                dst_port: flow.port,
+                direction: INGRESS,
+                ..*self
+            },
+        }
+    }
 }
 
 /// The rewrite of one direction of a flow.

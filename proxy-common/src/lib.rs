@@ -9,6 +9,7 @@
 #![no_std]
 
 pub mod affinity;
+pub mod age;
 pub mod backend;
 pub mod flow;
 pub mod fragment;

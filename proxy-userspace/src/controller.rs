@@ -1,8 +1,16 @@
 //! The loop: what sources and the node report goes through the model into the maps.
 
+mod audit;
+mod flows;
 pub(crate) mod settings;
+mod sockets;
+mod upkeep;
 
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use tokio::{
@@ -15,7 +23,7 @@ use crate::{
     config::{Config, Source},
     dataplane::{
         apply,
-        aya::{cgroup, interfaces::Interfaces, load, maps::KernelMaps, probe, read},
+        aya::{cgroup, interfaces::Interfaces, load, maps::KernelMaps, probe, read, stale},
     },
     model::{
         Model, ModelConfig,
@@ -24,7 +32,11 @@ use crate::{
     },
     node::{self, NodeState},
     source,
+    vitals::Vitals,
 };
+use audit::Auditor;
+use flows::FlowSweeper;
+use sockets::StaleSocketWatch;
 
 /// Events that a source may be ahead of the loop.
 const QUEUE: usize = 4096;
@@ -37,7 +49,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 
 /// Runs the proxy until SIGTERM or SIGINT. The datapath stays in place.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    let mut controller = Controller::start(config.clone())?;
+    let vitals = Arc::new(Vitals::default());
+    let mut controller = Controller::start(config.clone(), vitals)?;
     let (sender, mut events) = mpsc::channel(QUEUE);
     let source = tokio::spawn(follow(config.clone(), sender));
     let (node_config, configs) = watch::channel(controller.node_config());
@@ -45,8 +58,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     controller.follow_node(nodes.borrow_and_update().clone());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut audit_now = signal(SignalKind::user_defined1())?;
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut verifications = interval(upkeep::VERIFY);
+    verifications.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         let retry_at = controller.retry_at;
@@ -67,6 +83,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                 controller.follow_node(nodes.borrow_and_update().clone());
             }
             _ = ticks.tick() => controller.tick(),
+            _ = verifications.tick() => controller.verify(),
+            _ = audit_now.recv() => controller.auditor.look(),
+            found = controller.auditor.read() => controller.audit(&found),
             () = wait_until(retry_at) => controller.write(),
         }
     }
@@ -101,6 +120,11 @@ struct Controller {
     model: Model,
     maps: KernelMaps,
     interfaces: Interfaces,
+    sockets: StaleSocketWatch,
+    auditor: Auditor,
+    _flows: FlowSweeper,
+    vitals: Arc<Vitals>,
+    cgroup_root: PathBuf,
     features: probe::Features,
     netns_cookie: u64,
     node: NodeSpec,
@@ -115,11 +139,13 @@ struct Controller {
     node_state: NodeState,
     /// What of them could not be attached or written.
     interface_problems: Vec<Problem>,
+    /// What the last look at programs and pins found.
+    upkeep_problems: Vec<Problem>,
 }
 
 impl Controller {
     /// Loads programs onto maps, old or new, and takes up what the maps hold.
-    fn start(config: Config) -> anyhow::Result<Self> {
+    fn start(config: Config, vitals: Arc<Vitals>) -> anyhow::Result<Self> {
         let features = probe::features()?;
         let programs = load::load(&settings::load_options(&config))?;
         let maps = KernelMaps::open(&programs.pins)?;
@@ -132,6 +158,11 @@ impl Controller {
             ModelConfig { node_name: config.node_name.clone(), limits: settings::limits(&config) };
         let mut controller = Self {
             netns_cookie: probe::netns_cookie()?,
+            sockets: StaleSocketWatch::start(&programs.pins, Arc::clone(&vitals)),
+            auditor: Auditor::start(&programs.pins)?,
+            _flows: FlowSweeper::start(&programs.pins, Arc::clone(&vitals))?,
+            vitals,
+            cgroup_root,
             model: Model::adopt(model_config, mirror),
             interfaces: Interfaces::new(programs, features)?,
             config,
@@ -145,10 +176,11 @@ impl Controller {
             retry_after: RETRY.0,
             node_state: NodeState::default(),
             interface_problems: Vec::new(),
+            upkeep_problems: Vec::new(),
         };
         controller.decide();
         controller.write();
-        cgroup::attach(controller.interfaces.programs(), &cgroup_root)?;
+        cgroup::attach(controller.interfaces.programs(), &controller.cgroup_root)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             node = controller.config.node_name,
@@ -217,6 +249,9 @@ impl Controller {
         }
         if report.written > 0 {
             tracing::debug!(writes = report.written, took = ?began.elapsed(), "programmed");
+        }
+        if stale::concerns(&plan) {
+            self.sockets.look();
         }
         match report.is_complete() {
             true => self.retry_after = RETRY.0,

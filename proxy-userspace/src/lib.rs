@@ -14,3 +14,4 @@ pub mod logging;
 pub mod model;
 pub mod node;
 pub mod source;
+pub mod vitals;

@@ -39,12 +39,17 @@ pub(crate) async fn within<T>(
 }
 
 fn kind_of(error: &Error) -> FailureKind {
+    // What sending says on a socket that was ended; receiving says ECONNABORTED.
+    if error.raw_os_error() == Some(libc::EDESTADDRREQ) {
+        return FailureKind::Aborted;
+    }
     match error.kind() {
         ErrorKind::ConnectionRefused => FailureKind::Refused,
         ErrorKind::TimedOut => FailureKind::TimedOut,
         ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof => {
             FailureKind::Reset
         }
+        ErrorKind::ConnectionAborted => FailureKind::Aborted,
         ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => FailureKind::Unreachable,
         ErrorKind::PermissionDenied => FailureKind::NotPermitted,
         ErrorKind::AddrNotAvailable if error.get_ref().is_some() => FailureKind::Stranger,

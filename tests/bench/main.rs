@@ -1,5 +1,6 @@
 //! `cargo xtask bench path`: what Sluice costs, beside the same path without it.
 
+mod flows;
 mod path;
 mod programs;
 mod report;
@@ -18,6 +19,10 @@ fn main() -> Result<()> {
             println!("{}", programs::run());
             Ok(())
         }
+        ["flows"] => {
+            println!("{}", flows::run()?);
+            Ok(())
+        }
         ["path"] => {
             testbed::sweep();
             println!("{}", programs::run());
@@ -26,6 +31,6 @@ fn main() -> Result<()> {
             }
             Ok(())
         }
-        _ => bail!("usage: sluice-bench path | programs"),
+        _ => bail!("usage: sluice-bench path | programs | flows"),
     }
 }

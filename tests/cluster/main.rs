@@ -2,8 +2,10 @@
 
 mod cases;
 mod changes;
+mod interference;
 mod paths;
 mod policies;
+mod sockets;
 mod survive;
 mod tuples;
 mod world;

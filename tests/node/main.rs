@@ -2,9 +2,13 @@
 //! restart, churn, clean-up.
 
 mod explain;
+mod flows;
 mod maps;
+mod repair;
 mod sandbox;
+mod service;
 mod sockets;
+mod stale;
 
 use std::{collections::BTreeSet, os::fd::AsFd, time::Duration};
 

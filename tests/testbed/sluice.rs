@@ -115,6 +115,12 @@ impl Sluice {
         Ok(())
     }
 
+    /// Asks for an audit of the maps, with SIGUSR1.
+    pub fn audit(&self) -> Result<()> {
+        let child = self.child.as_ref().context("sluice does not run")?;
+        Ok(kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGUSR1)?)
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()

@@ -153,6 +153,9 @@ pub enum FailureKind {
     TimedOut,
     /// A TCP reset, or the end of the stream, in the middle of an exchange.
     Reset,
+    /// `ECONNABORTED`, or in sending `EDESTADDRREQ`: the node ended the socket, because its
+    /// endpoint left.
+    Aborted,
     /// No route, or ICMP host or network unreachable.
     Unreachable,
     /// `EPERM` or `EACCES`.

@@ -5,8 +5,9 @@ pub mod create;
 
 use aya_ebpf::bindings::BPF_ANY;
 use sluice_common::{
+    age::State,
     flow::{
-        EGRESS, Flow, FlowKey, INGRESS,
+        Flow, FlowKey,
         flags::{ESTABLISHED, FIN, IDENTITY, MASQUERADE, OWN, RST},
     },
     net::proto,
@@ -17,18 +18,6 @@ use crate::{
     family::{Family, Ip},
     packet::{Packet, tcp},
 };
-
-/// Idle seconds after which a tuple may be given to another flow. The kernel's conntrack uses the
-/// same (nf_conntrack_tcp_timeout_*, with kube-proxy's A76, and nf_conntrack_udp_timeout*).
-mod idle {
-    pub const TCP_HANDSHAKE: u32 = 60;
-    pub const TCP_ESTABLISHED: u32 = 86_400;
-    pub const TCP_CLOSE_WAIT: u32 = 3_600;
-    pub const TCP_TIME_WAIT: u32 = 120;
-    pub const TCP_RESET: u32 = 10;
-    pub const UDP_UNANSWERED: u32 = 30;
-    pub const UDP_ANSWERED: u32 = 120;
-}
 
 /// The entry for `key`.
 #[inline(always)]
@@ -104,26 +93,7 @@ pub fn is_direct<const N: usize>(flow: &Flow<N>) -> bool {
 /// The key of the other direction of the same flow, as the packet is observed there.
 #[inline(always)]
 pub fn opposite<const N: usize>(key: &FlowKey<N>, flow: &Flow<N>) -> FlowKey<N> {
-    match key.direction {
-        // in c:cp → V:vp, becoming c:cp′ → B:bp, is answered by out B:bp → c:cp′.
-        INGRESS => FlowKey {
-            src: flow.addr,
-            src_port: flow.port,
-            dst: key.src,
-            dst_port: flow.client_port,
-            direction: EGRESS,
-            ..*key
-        },
-        // out B:bp → c:cp′, becoming V:vp → c:cp, answers in c:cp → V:vp.
-        _ => FlowKey {
-            src: key.dst,
-            src_port: flow.client_port,
-            dst: flow.addr,
-            dst_port: flow.port,
-            direction: INGRESS,
-            ..*key
-        },
-    }
+    key.opposite(flow)
 }
 
 /// Whether the flow with the directions `flow` and `opposite` has ended or gone quiet, so that its
@@ -141,25 +111,14 @@ where
         seen = seen.max(other.seen);
     }
     let idle = clock::seconds().saturating_sub(seen);
-    if opposite.proto == proto::TCP {
-        let limit = match flags & (ESTABLISHED | FIN) {
-            _ if flags & RST != 0 => idle::TCP_RESET,
-            _ if both & FIN != 0 => idle::TCP_TIME_WAIT,
-            ESTABLISHED => idle::TCP_ESTABLISHED,
-            0 => idle::TCP_HANDSHAKE,
-            _ => idle::TCP_CLOSE_WAIT,
-        };
-        return idle >= limit;
-    }
-    let answered = both & ESTABLISHED != 0;
-    idle >= if answered { idle::UDP_ANSWERED } else { idle::UDP_UNANSWERED }
+    idle >= State::of(opposite.proto, flags, both).limit()
 }
 
 /// Whether the node has long stopped sending from the NodePort's number that the entry is for.
 #[inline(always)]
 pub fn outlived<const N: usize>(flow: &Flow<N>) -> bool {
     let idle = clock::seconds().saturating_sub(flow.seen);
-    flow.flags & OWN != 0 && idle >= idle::UDP_UNANSWERED
+    flow.flags & OWN != 0 && idle >= State::Unanswered.limit()
 }
 
 /// Whether one side has said that it is done: a new SYN then begins a new flow.

@@ -57,6 +57,20 @@ impl Skb {
         unsafe { (*self.raw).tc_index = note }
     }
 
+    /// Sets a number aside for a later stage of the same program (`skb->cb`).
+    #[inline(always)]
+    pub fn set_aside(&self, number: u32) {
+        // SAFETY: as above; tc programs may write the field.
+        unsafe { (*self.raw).cb[0] = number }
+    }
+
+    /// The number that was set aside.
+    #[inline(always)]
+    pub fn aside(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.raw).cb[0] }
+    }
+
     /// The EtherType, in host byte order, with or without an Ethernet header.
     #[inline(always)]
     pub fn protocol(&self) -> u16 {

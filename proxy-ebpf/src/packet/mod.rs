@@ -89,6 +89,23 @@ where
         Some(packet)
     }
 
+    /// Sets aside what [`Packet::resume`] needs.
+    #[inline(always)]
+    pub fn set_aside(&self, skb: &Skb) {
+        skb.set_aside(u32::from(self.key.proto) << 16 | u32::from(self.l4));
+    }
+
+    /// The packet that was set aside, without ports and payload: parsing it once more would double
+    /// the verifier's work.
+    #[inline(always)]
+    pub fn resume(skb: &Skb, l3: usize, direction: u8) -> Option<Self> {
+        let mut packet = Self::empty(l3, direction);
+        packet.l4 = skb.aside() as u16;
+        packet.key.proto = (skb.aside() >> 16) as u8;
+        packet.read_addresses(skb)?;
+        Some(packet)
+    }
+
     /// Parses as much of a packet as an ICMP error quotes: the IP header and the ports.
     #[inline(always)]
     pub fn quoted(skb: &Skb, l3: usize, direction: u8) -> Option<Self> {

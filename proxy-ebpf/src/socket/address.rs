@@ -22,13 +22,17 @@ pub struct Call {
 const MAPPED: u32 = 0xffff_u32.to_be();
 
 impl Call {
-    /// Whether the calling process is one that the socket hooks serve: the node's own.
+    /// Whether the calling process is one that the socket hooks serve.
     #[inline(always)]
     pub fn is_served(&self) -> bool {
         let Some(settings) = settings::get() else { return false };
-        if settings.flags & SOCKETS_EVERYWHERE != 0 {
-            return true;
-        }
+        settings.flags & SOCKETS_EVERYWHERE != 0 || self.is_nodes()
+    }
+
+    /// Whether the calling process is in the node's own network namespace.
+    #[inline(always)]
+    pub fn is_nodes(&self) -> bool {
+        let Some(settings) = settings::get() else { return false };
         // SAFETY: the context is the one that the program was called with.
         settings.netns_cookie == unsafe { bpf_get_netns_cookie(self.raw.cast()) }
     }

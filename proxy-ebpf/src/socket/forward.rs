@@ -2,10 +2,7 @@
 
 use aya_ebpf::bindings::BPF_ANY;
 use sluice_common::{
-    frontend::{
-        Frontend,
-        flags::{ENDPOINT, NODE_ALLOWED, SOURCE_RANGES},
-    },
+    frontend::flags::{ENDPOINT, NODE_ALLOWED, SOURCE_RANGES},
     iface::addr_flags::{LOOPBACK, NODE_PORTS},
     net::{Addr, Port, proto},
     reason::Reason,
@@ -101,8 +98,15 @@ where
         return Some(Ok(backend));
     }
     let mut client = call.bound();
-    if !admits(frontend, &client) {
-        return Some(Err(Reason::SourceRange));
+    let admitted = match client.is_unspecified() {
+        false => select::admits(frontend, &client),
+        true if frontend.flags & SOURCE_RANGES == 0 => true,
+        // It will get the node's address, or a pod's, which only its packets show.
+        true if call.is_nodes() => frontend.flags & NODE_ALLOWED != 0,
+        true => return None,
+    };
+    if !admitted {
+        return Some(Err(Reason::SourceRange)); // A53
     }
     if client.is_unspecified() {
         client = call.namespace();
@@ -121,19 +125,6 @@ where
     };
     remember(call, addr, port, &backend, sticky);
     Some(Ok(backend))
-}
-
-/// Whether the socket may use the frontend (A53). Without an address of its own it will get the
-/// node's.
-#[inline(always)]
-fn admits<const N: usize>(frontend: &Frontend, bound: &Addr<N>) -> bool
-where
-    Ip<N>: Family<N>,
-{
-    if frontend.flags & SOURCE_RANGES != 0 && bound.is_unspecified() {
-        return frontend.flags & NODE_ALLOWED != 0;
-    }
-    select::admits(frontend, bound)
 }
 
 /// The backend that the socket's datagrams to this service went to, if it still serves.

@@ -9,7 +9,7 @@ use sluice_common::{
     reason::Reason,
 };
 
-use super::{Device, Handled, NOTHING, unserved};
+use super::{Device, Handled, NOTHING};
 use crate::{
     clock,
     family::{Family, Ip},
@@ -27,9 +27,10 @@ where
 {
     let mut packet = Packet::<N>::parse(skb, device.header, EGRESS)?;
     if packet.is_icmp() {
-        return Some(Handled::Message);
+        return Some(Handled::Message.keep(skb, &packet));
     }
-    transport(skb, &mut packet, device).map(Handled::As)
+    let reason = transport(skb, &mut packet, device)?;
+    Some(Handled::As(reason).keep(skb, &packet))
 }
 
 /// Handles what has ports, or follows what had them.
@@ -51,7 +52,7 @@ where
             return None;
         }
         if !gives_way(packet) {
-            return begin(skb, packet);
+            return begin(packet);
         }
         known = flow::find(&packet.key);
     }
@@ -80,13 +81,13 @@ where
 /// The first packet that a socket of the node sends: what the socket hooks did not see, or had no
 /// reason to refuse, may still go to a cluster IP that no frontend serves.
 #[inline(always)]
-fn begin<const N: usize>(skb: &Skb, packet: &Packet<N>) -> Option<Reason>
+fn begin<const N: usize>(packet: &Packet<N>) -> Option<Reason>
 where
     Ip<N>: Family<N>,
 {
     let FlowKey { dst, dst_port, proto, .. } = &packet.key;
     if cluster_ip::is_near(dst) && lookup::frontend(dst, *dst_port, *proto, 0).is_none() {
-        return unserved(skb, packet);
+        return cluster_ip::refusal(dst);
     }
     claim_node_port_number(packet)
 }

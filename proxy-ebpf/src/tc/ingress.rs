@@ -11,7 +11,7 @@ use sluice_common::{
     reason::Reason,
 };
 
-use super::{Device, Handled, reject, unserved};
+use super::{Device, Handled};
 use crate::{
     clock,
     family::{Family, Ip},
@@ -31,9 +31,10 @@ where
 {
     let mut packet = Packet::<N>::parse(skb, device.header, INGRESS)?;
     if packet.is_icmp() {
-        return Some(Handled::Message);
+        return Some(Handled::Message.keep(skb, &packet));
     }
-    transport(skb, &mut packet, device).map(Handled::As)
+    let reason = transport(skb, &mut packet, device)?;
+    Some(Handled::As(reason).keep(skb, &packet))
 }
 
 /// Handles what has ports, or follows what had them.
@@ -168,16 +169,13 @@ where
 {
     let FlowKey { dst, dst_port, proto, .. } = &packet.key;
     let Some(frontend) = lookup::frontend(dst, *dst_port, *proto, NODE_PORTS) else {
-        return if cluster_ip::is_near(dst) { unserved(skb, packet) } else { None };
+        return if cluster_ip::is_near(dst) { cluster_ip::refusal(dst) } else { None };
     };
     if in_transit(&packet.key, device) {
         return None;
     }
     let mut flow = match target(skb, packet, device, frontend) {
         Ok(flow) => flow?,
-        Err(Reason::NoEndpoints) => {
-            return Some(reject::send(skb, packet, Reason::NoEndpoints));
-        }
         Err(reason) => return Some(reason),
     };
     if let Err(reason) = create(&packet.key, &mut flow) {

@@ -7,7 +7,7 @@ pub mod reject;
 use sluice_common::{
     flow::{EGRESS, INGRESS},
     net::{V4, V6},
-    reason::Reason,
+    reason::{Outcome, Reason},
 };
 
 use crate::{
@@ -44,28 +44,37 @@ const LEFT: u32 = 0x51e2;
 /// [`Skb::note`]: nothing is known of the packet.
 const NOTHING: u32 = 0;
 
-/// Refuses what begins a flow to a cluster IP that no frontend serves (A51, A52). `None`: the
-/// packet may go on.
-#[inline(always)]
-fn unserved<const N: usize>(skb: &Skb, packet: &Packet<N>) -> Option<Reason>
-where
-    Ip<N>: Family<N>,
-{
-    match cluster_ip::refusal(&packet.key.dst)? {
-        Reason::UnknownPort => Some(reject::send(skb, packet, Reason::UnknownPort)),
-        dropped => Some(dropped),
-    }
-}
-
 /// How far a hook's own code got with a packet.
 pub enum Handled {
-    /// To the end.
+    /// To the end, unless it is to be rejected.
     As(Reason),
     /// Not at all: it is an ICMP message.
     Message,
 }
 
-/// Hands on what a hook's own code did not handle: when that code has returned, since the stack has
+impl Handled {
+    /// Sets the packet aside if it is not at its end.
+    #[inline(always)]
+    fn keep<const N: usize>(self, skb: &Skb, packet: &Packet<N>) -> Self
+    where
+        Ip<N>: Family<N>,
+    {
+        if !self.is_over() {
+            packet.set_aside(skb);
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn is_over(&self) -> bool {
+        match self {
+            Self::As(reason) => reason.outcome() != Outcome::Reject,
+            Self::Message => false,
+        }
+    }
+}
+
+/// Hands on what a hook's own code did not finish: when that code has returned, since the stack has
 /// no room for both frames. (Linux 6.1 counts each of them in steps of 32 bytes; all together may
 /// have 512.)
 #[inline(always)]
@@ -79,23 +88,40 @@ where
     Ip<N>: Family<N>,
 {
     match handled {
-        Handled::As(reason) => Some(reason),
-        Handled::Message => message::<N>(skb, device, direction),
+        Handled::As(reason) if handled.is_over() => Some(reason),
+        Handled::As(_) | Handled::Message => rest::<N>(skb, device, direction, handled),
     }
 }
 
-/// Handles an ICMP message.
+/// Rejects a packet, or handles an ICMP message.
 #[inline(never)]
-fn message<const N: usize>(skb: &Skb, device: Device, direction: u8) -> Option<Reason>
+fn rest<const N: usize>(
+    skb: &Skb,
+    device: Device,
+    direction: u8,
+    handled: Handled,
+) -> Option<Reason>
 where
     Ip<N>: Family<N>,
 {
-    let packet = Packet::<N>::parse(skb, device.header, direction)?;
-    let begins = direction == INGRESS || skb.is_own();
-    if begins && cluster_ip::is_near(&packet.key.dst) && icmp::is_echo_request(skb, &packet) {
-        return unserved(skb, &packet);
+    let packet = Packet::<N>::resume(skb, device.header, direction)?;
+    let reason = match handled {
+        Handled::As(reason) => reason,
+        Handled::Message => {
+            let begins = direction == INGRESS || skb.is_own();
+            if !begins
+                || !cluster_ip::is_near(&packet.key.dst)
+                || !icmp::is_echo_request(skb, &packet)
+            {
+                return icmp::translate(skb, &packet);
+            }
+            cluster_ip::refusal(&packet.key.dst)?
+        }
+    };
+    match reason.outcome() {
+        Outcome::Reject => Some(reject::send(skb, &packet, reason)),
+        Outcome::Pass | Outcome::Drop => Some(reason),
     }
-    icmp::translate(skb, &packet)
 }
 
 /// Hands a packet entering by a device to the code of its family.

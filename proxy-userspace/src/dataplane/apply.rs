@@ -35,6 +35,9 @@ pub enum WriteError {
 pub trait Maps {
     /// Does one write. Deleting what is not there is a success.
     fn write(&mut self, op: &Op) -> Result<(), WriteError>;
+
+    /// Whether the maps are already as this write would leave them.
+    fn holds(&self, op: &Op) -> Result<bool, WriteError>;
 }
 
 /// What became of a plan.
@@ -94,7 +97,7 @@ pub fn apply(plan: &Plan, maps: &mut impl Maps, model: &mut Model) -> Report {
 }
 
 /// What an operator calls the things that a write is about.
-fn words(op: &Op) -> &'static str {
+pub(super) fn words(op: &Op) -> &'static str {
     match op {
         Op::NameService(..) => "service names",
         Op::ForgetService(_) => "deletions of service names",

@@ -48,6 +48,11 @@ impl FakeMaps {
         &self.content
     }
 
+    /// Lets something else write to the maps.
+    pub(crate) fn damage(&mut self, change: impl FnOnce(&mut Mirror)) {
+        change(&mut self.content);
+    }
+
     fn check(&mut self) {
         let mut violations = find(&self.content.v4);
         violations.extend(find(&self.content.v6));
@@ -84,6 +89,27 @@ impl Maps for FakeMaps {
         self.violations.extend(early);
         self.check();
         Ok(())
+    }
+
+    fn holds(&self, op: &Op) -> Result<bool, WriteError> {
+        let content = &self.content;
+        Ok(match op {
+            Op::NameService(id, name) => content.services.get(id) == Some(name),
+            Op::ForgetService(id) => !content.services.contains_key(id),
+            Op::Settings(settings) => content.settings == Some(*settings),
+            Op::V4(op) => holds(&content.v4, op),
+            Op::V6(op) => holds(&content.v6, op),
+        })
+    }
+}
+
+fn holds<const N: usize>(maps: &FamilyMirror<N>, op: &MapOp<N>) -> bool {
+    match op {
+        MapOp::Frontend(key, value) => maps.frontends.get(key) == value.as_ref(),
+        MapOp::Backend(id, backend) => maps.backends.get(id) == Some(backend),
+        MapOp::Slot(slot, id) => maps.slots.get(slot) == Some(id),
+        MapOp::AddPrefix(prefix) => maps.prefixes.contains(prefix),
+        MapOp::RemovePrefix(prefix) => !maps.prefixes.contains(prefix),
     }
 }
 

@@ -25,6 +25,7 @@ pub mod problem;
 pub mod quarantine;
 mod ranges;
 mod refresh;
+mod restore;
 mod settings;
 mod shortage;
 mod slots;

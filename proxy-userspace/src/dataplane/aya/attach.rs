@@ -39,6 +39,11 @@ impl Device {
         (self.l3, self.upper) == (other.l3, other.upper)
     }
 
+    /// The name of its program for one direction.
+    pub(super) fn program(&self, direction: Direction) -> String {
+        format!("{}{}", direction.name(), self.kind())
+    }
+
     fn kind(&self) -> &'static str {
         match (self.l3, self.upper) {
             (true, _) => KINDS[1],
@@ -72,7 +77,7 @@ pub fn links_at(ifindex: u32, direction: Direction) -> Result<Vec<u32>, Error> {
 /// Attaches both programs, or replaces the ones that an earlier run left, without a gap.
 pub fn attach(programs: &mut Programs, tcx: bool, device: &Device) -> Result<(), Error> {
     for direction in Direction::ALL {
-        let name = format!("{}{}", direction.name(), device.kind());
+        let name = device.program(direction);
         if tcx {
             attach_tcx(programs, device, direction, &name)?;
         } else {
@@ -92,6 +97,39 @@ pub fn detach(programs: &Programs, tcx: bool, device: &Device) -> Result<(), Err
         }
     }
     Ok(())
+}
+
+/// Whether the programs of an interface are where they were put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// They are, or the interface is about to go.
+    Attached,
+    /// At least one is not: [`attach`] is to be called again.
+    Lost,
+    /// They are, but at this hook another program runs first.
+    Behind(Direction),
+}
+
+/// Looks at an attached interface (A93).
+pub fn state(programs: &mut Programs, tcx: bool, device: &Device) -> State {
+    if !tcx {
+        return clsact::state(programs, device);
+    }
+    let mut state = State::Attached;
+    for direction in Direction::ALL {
+        // Gone: netlink tells soon.
+        let Ok(here) = sys::tcx_links(device.ifindex, hook(direction)) else {
+            return State::Attached;
+        };
+        let path = programs.pins.tc_link(device.ifindex, direction);
+        let link = sys::open(&path, false).and_then(|link| sys::link_info(link.as_fd()));
+        match link {
+            Ok(link) if here.first() == Some(&link.id) => {}
+            Ok(link) if here.contains(&link.id) => state = State::Behind(direction),
+            Ok(_) | Err(_) => return State::Lost,
+        }
+    }
+    state
 }
 
 fn attach_tcx(

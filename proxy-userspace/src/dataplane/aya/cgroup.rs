@@ -57,6 +57,27 @@ pub fn attach(programs: &Programs, cgroup_root: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Attaches again if a hook is not where it was put (A93); says which were not.
+pub fn restore(programs: &Programs, cgroup_root: &Path) -> Result<Vec<String>, Error> {
+    let opening = |e| Error::os(format!("opening cgroup {}", cgroup_root.display()), &e);
+    let id = fs::metadata(cgroup_root).map_err(opening)?.ino();
+    let is_lost = |name: &str| {
+        let link = sys::open(&programs.pins.cgroup_link(name), false);
+        let info = link.and_then(|link| sys::link_info(link.as_fd()));
+        !info.is_ok_and(|info| info.place == Place::Cgroup(id))
+    };
+    let lost: Vec<String> = HOOKS
+        .iter()
+        .filter(|(name, _)| is_lost(name))
+        .map(|(name, _)| format!("the socket hook {name}"))
+        .collect();
+    if !lost.is_empty() {
+        programs.pins.prepare()?;
+        attach(programs, cgroup_root)?;
+    }
+    Ok(lost)
+}
+
 /// Removes the socket hooks: new connections of the host's processes take the tc path.
 pub fn detach(programs: &Programs) -> Result<(), Error> {
     HOOKS.iter().try_for_each(|(name, _)| unpin(&programs.pins.cgroup_link(name)))

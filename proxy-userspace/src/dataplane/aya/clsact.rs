@@ -9,7 +9,7 @@ use aya::programs::{
 
 use super::{
     Error,
-    attach::{Device, names},
+    attach::{Device, State, names},
     load::Programs,
     pin::Direction,
 };
@@ -48,6 +48,26 @@ pub(super) fn attach(
     // The filter stays when the controller goes; dropping the link would remove it.
     mem::forget(link);
     Ok(())
+}
+
+/// Whether our filters are still there. A filter cannot be looked at through aya; but it can be
+/// given the program that it has, which fails without one, and no packet notices.
+pub(super) fn state(programs: &mut Programs, device: &Device) -> State {
+    for direction in Direction::ALL {
+        let name = device.program(direction);
+        let Some(Program::SchedClassifier(program)) = programs.get_mut(&name) else {
+            return State::Lost;
+        };
+        match replace(program, &device.name, direction) {
+            Ok(link) => mem::forget(link),
+            // Without the interface there is nothing to attach to; netlink tells soon.
+            Err(_) if nix::net::if_::if_nametoindex(device.name.as_str()).is_err() => {
+                return State::Attached;
+            }
+            Err(_) => return State::Lost,
+        }
+    }
+    State::Attached
 }
 
 fn add(

@@ -20,9 +20,10 @@ use sluice_common::{
 use super::{
     Error,
     attach::{self, Device},
+    cgroup,
     load::Programs,
     maps::{self, errno},
-    pin::{self, Pins},
+    pin::{self, Direction, Pins},
     probe::Features,
     read, sys,
 };
@@ -71,7 +72,7 @@ impl Interfaces {
         let mut problems = Vec::new();
         let mut note = |subject: String, result: Result<(), Error>| {
             if let Err(e) = result {
-                problems.push(Problem { subject: Subject::Other(subject), text: e.to_string() });
+                problems.push(problem(subject, &e.to_string()));
             }
         };
         note("node addresses".into(), self.addrs_v4.follow(&state.addrs_v4));
@@ -86,6 +87,50 @@ impl Interfaces {
         }
         note("interfaces".into(), self.ifaces.remove_others(&wanted));
         problems
+    }
+
+    /// Looks whether programs and pins are still there. Socket hooks and pins are put back at once;
+    /// an interface that lost its programs is attached again by the next [`Self::reconcile`].
+    /// Returns what was lost, and what could not be looked at or is in the way.
+    pub fn verify(&mut self, cgroup_root: &Path) -> (Vec<String>, Vec<Problem>) {
+        let (mut lost, mut problems) = (Vec::new(), Vec::new());
+        let mut note = |subject: &str, result: Result<Vec<String>, Error>| match result {
+            Ok(names) => lost.extend(names),
+            Err(e) => problems.push(problem(subject.to_owned(), &e.to_string())),
+        };
+        note("pinned maps", self.programs.repin());
+        note("socket hooks", cgroup::restore(&self.programs, cgroup_root));
+        let devices: Vec<Device> = self.attached.values().cloned().collect();
+        for device in devices {
+            match attach::state(&mut self.programs, self.features.tcx, &device) {
+                attach::State::Attached => {}
+                attach::State::Lost => {
+                    self.attached.remove(&device.ifindex);
+                    lost.push(format!("the programs of {}", device.name));
+                }
+                attach::State::Behind(direction) => {
+                    problems.push(behind(&device, direction));
+                }
+            }
+        }
+        (lost, problems)
+    }
+
+    /// Reads the maps of interfaces and addresses: how many entries are not as they were written,
+    /// which the next [`Self::reconcile`] then writes, and which maps could not be read.
+    pub fn audit(&mut self) -> (usize, Vec<String>) {
+        let pins = self.programs.pins.clone();
+        let mut differ = 0;
+        let mut failures = Vec::new();
+        let results =
+            [self.ifaces.reread(&pins), self.addrs_v4.reread(&pins), self.addrs_v6.reread(&pins)];
+        for result in results {
+            match result {
+                Ok(count) => differ += count,
+                Err(e) => failures.push(e.to_string()),
+            }
+        }
+        (differ, failures)
     }
 
     fn attach(&mut self, plan: &IfacePlan) -> Result<(), Error> {
@@ -120,6 +165,20 @@ impl Interfaces {
     }
 }
 
+fn problem(subject: String, text: &str) -> Problem {
+    Problem { subject: Subject::Other(subject), text: text.to_owned() }
+}
+
+fn behind(device: &Device, direction: Direction) -> Problem {
+    let text = format!(
+        "another program now runs before Sluice's at {}: packets that it ends, or passes without \
+         asking the next program, are not translated; have it attached behind Sluice's, or return \
+         TCX_NEXT",
+        direction.name()
+    );
+    problem(format!("interface {}", device.name), &text)
+}
+
 /// A small map that mirrors a small set.
 #[derive(Debug)]
 struct Table<K: Pod, V: Pod> {
@@ -132,6 +191,16 @@ impl<K: Pod + Ord, V: Pod + PartialEq> Table<K, V> {
     fn open(pins: &Pins, name: &'static str) -> Result<Self, Error> {
         let written = read::pairs(pins, name)?.into_iter().collect();
         Ok(Self { name, map: maps::hash(pins, name, false)?, written })
+    }
+
+    /// Takes over what the map really holds; says how many entries that changes.
+    fn reread(&mut self, pins: &Pins) -> Result<usize, Error> {
+        let found: BTreeMap<K, V> = read::pairs(pins, self.name)?.into_iter().collect();
+        let gone = self.written.keys().filter(|key| !found.contains_key(key)).count();
+        let other =
+            found.iter().filter(|(key, value)| self.written.get(key) != Some(value)).count();
+        self.written = found;
+        Ok(gone + other)
     }
 
     fn follow(&mut self, wanted: &BTreeMap<K, V>) -> Result<(), Error> {

@@ -11,12 +11,12 @@ use std::{
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
-    maps::MapData,
+    maps::{Map, MapData},
     programs::{Program, ProgramError},
 };
 use aya_obj::{EbpfSectionKind, Object};
 
-use super::{Error, error::PRIVILEGES, pin::Pins};
+use super::{Error, error::PRIVILEGES, pin::Pins, sys};
 
 /// The ELF object with every program and map, as build.rs compiled them.
 pub static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sluice-ebpf"));
@@ -60,9 +60,38 @@ impl Programs {
         Ok(fd.as_fd())
     }
 
+    /// Pins again the maps whose pins are gone (A93): without them a restart would begin with empty
+    /// ones. Returns what was missing.
+    pub fn repin(&self) -> Result<Vec<String>, Error> {
+        let mut missing = Vec::new();
+        for (name, map) in self.ebpf.maps() {
+            let path = self.pins.map(name);
+            // Names with a dot are the programs' own data.
+            if name.starts_with('.') || path.exists() {
+                continue;
+            }
+            self.pins.prepare()?;
+            let failed = |e| Error::os(format!("pinning {}", path.display()), &e);
+            sys::pin(map_fd(name, map)?, &path).map_err(failed)?;
+            missing.push(format!("the pin of map {name}"));
+        }
+        Ok(missing)
+    }
+
     /// A program, to attach it through aya.
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Program> {
         self.ebpf.program_mut(name)
+    }
+}
+
+fn map_fd<'a>(name: &str, map: &'a Map) -> Result<BorrowedFd<'a>, Error> {
+    match map {
+        Map::Array(data)
+        | Map::HashMap(data)
+        | Map::LpmTrie(data)
+        | Map::LruHashMap(data)
+        | Map::PerCpuArray(data) => Ok(data.fd().as_fd()),
+        other => Err(Error::new(format!("pinning map {name}"), format!("{other:?} has no pin"))),
     }
 }
 

@@ -169,6 +169,28 @@ where
             }
         }
     }
+
+    fn holds(&self, op: &MapOp<N>) -> Result<bool, WriteError> {
+        let names = self.names;
+        match op {
+            MapOp::Frontend(key, value) => {
+                Ok(present(names.frontends, self.frontends.get(key, 0))? == *value)
+            }
+            MapOp::Backend(id, value) => {
+                Ok(present(names.backends, self.backends.get(id, 0))? == Some(*value))
+            }
+            MapOp::Slot(index, id) => {
+                Ok(present(names.slots, self.slots.get(index, 0))? == Some(*id))
+            }
+            MapOp::AddPrefix(prefix) => {
+                self.prefixes.contains(prefix).map_err(|e| failed(names.prefixes, &e))
+            }
+            MapOp::RemovePrefix(prefix) => {
+                let found = self.prefixes.contains(prefix);
+                found.map(|found| !found).map_err(|e| failed(names.prefixes, &e))
+            }
+        }
+    }
 }
 
 impl Maps for KernelMaps {
@@ -184,6 +206,20 @@ impl Maps for KernelMaps {
             }
             Op::V4(op) => self.v4.write(op),
             Op::V6(op) => self.v6.write(op),
+        }
+    }
+
+    fn holds(&self, op: &Op) -> Result<bool, WriteError> {
+        match op {
+            Op::NameService(id, name) => {
+                Ok(present("SERVICES", self.services.get(id, 0))? == Some(*name))
+            }
+            Op::ForgetService(id) => Ok(present("SERVICES", self.services.get(id, 0))?.is_none()),
+            Op::Settings(settings) => {
+                Ok(present("SETTINGS", self.settings.get(&0, 0))?.as_ref() == Some(settings))
+            }
+            Op::V4(op) => self.v4.holds(op),
+            Op::V6(op) => self.v6.holds(op),
         }
     }
 }
@@ -216,6 +252,15 @@ fn full(map: &'static str, flag: &'static str, capacity: u32, error: &MapError) 
         WriteError::Full { map, capacity, flag }
     } else {
         failed(map, error)
+    }
+}
+
+/// What a look-up found, if anything.
+fn present<V>(map: &'static str, result: Result<V, MapError>) -> Result<Option<V>, WriteError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(MapError::KeyNotFound | MapError::OutOfBounds { .. }) => Ok(None),
+        Err(e) => Err(failed(map, &e)),
     }
 }
 

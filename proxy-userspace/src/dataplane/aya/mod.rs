@@ -2,9 +2,11 @@
 //! aya.
 
 pub mod attach;
+pub mod batch;
 pub mod cgroup;
 pub mod clsact;
 pub mod error;
+pub mod flows;
 pub mod interfaces;
 pub mod load;
 pub mod maps;
@@ -12,6 +14,7 @@ pub mod pin;
 pub mod prefixes;
 pub mod probe;
 pub mod read;
+pub mod stale;
 pub mod sys;
 
 pub use error::Error;

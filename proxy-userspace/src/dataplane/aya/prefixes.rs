@@ -57,6 +57,16 @@ where
         self.trie.remove(&key(prefix))
     }
 
+    /// Whether exactly this prefix is there.
+    pub fn contains(&self, prefix: &PrefixKey<N>) -> Result<bool, MapError> {
+        match self.trie.get(&key(prefix), 0) {
+            // Also a shorter prefix would be found: only the keys tell.
+            Ok(_) => self.keys().try_fold(false, |found, key| Ok(found || key? == *prefix)),
+            Err(MapError::KeyNotFound) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Every prefix. One that goes or comes meanwhile may be missed.
     pub fn keys(&self) -> impl Iterator<Item = Result<PrefixKey<N>, MapError>> {
         self.trie.keys().map(|key| {

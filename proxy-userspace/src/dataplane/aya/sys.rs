@@ -13,7 +13,7 @@ use std::{
 
 use aya_obj::generated::{
     BPF_F_BEFORE, BPF_F_RDONLY, bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_link_info,
-    bpf_link_type, bpf_prog_info, bpf_prog_type,
+    bpf_link_type, bpf_map_info, bpf_prog_info, bpf_prog_type,
 };
 
 /// Where a link attaches its program.
@@ -47,12 +47,12 @@ pub enum Place {
     Other,
 }
 
-fn attr() -> bpf_attr {
+pub(super) fn attr() -> bpf_attr {
     // SAFETY: every member of the union is made of integers, for which all zeros is a value.
     unsafe { mem::zeroed() }
 }
 
-fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i32> {
+pub(super) fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i32> {
     let size = size_of::<bpf_attr>();
     // SAFETY: `attr` lives across the call, and every pointer in it does, as the callers below
     // keep what they point to in locals.
@@ -128,7 +128,7 @@ pub fn open(path: &Path, read_only: bool) -> io::Result<OwnedFd> {
 }
 
 /// BPF_OBJ_GET_INFO_BY_FD. `T` must be the kernel's structure for what `object` is.
-fn info<T: Copy>(object: BorrowedFd<'_>) -> io::Result<T> {
+pub(super) fn info<T: Copy>(object: BorrowedFd<'_>) -> io::Result<T> {
     // SAFETY: `T` is one of the kernel's info structures: integers only.
     let mut info: T = unsafe { mem::zeroed() };
     let mut attr = attr();
@@ -153,6 +153,11 @@ pub fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
         }
     };
     Ok(LinkInfo { id: raw.id, program: raw.prog_id, place })
+}
+
+/// Id of a map: the same for every descriptor and pin of it.
+pub fn map_id(map: BorrowedFd<'_>) -> io::Result<u32> {
+    info::<bpf_map_info>(map).map(|info| info.id)
 }
 
 /// Bytes of machine code of a program; 0 when the kernel interprets it.

@@ -1,5 +1,6 @@
 //! Tests of the model: rules as tables, scenarios as text, properties over random worlds.
 
+mod audit;
 mod build;
 mod cluster_ips;
 mod generate;
