@@ -49,6 +49,19 @@ impl State {
         Self::Answered,
     ];
 
+    /// The label of its metric.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Handshake => "handshake",
+            Self::Established => "established",
+            Self::HalfClosed => "half-closed",
+            Self::Closed => "closed",
+            Self::Reset => "reset",
+            Self::Unanswered => "unanswered",
+            Self::Answered => "answered",
+        }
+    }
+
     /// The state of a flow: flags ([`crate::flow::flags`]) that either direction has, and flags
     /// that both have.
     #[inline(always)]

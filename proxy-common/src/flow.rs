@@ -114,7 +114,7 @@ pub mod flags {
     pub const PENDING: u32 = 1 << 2;
     /// TCP: the sender of this direction has sent a FIN or RST.
     pub const FIN: u32 = 1 << 3;
-    /// TCP: either side has sent a RST through this entry.
+    /// TCP: the last segment through this entry was a RST.
     pub const RST: u32 = 1 << 4;
     /// TCP: a segment other than the first SYN has passed. UDP: more than one datagram has.
     pub const ESTABLISHED: u32 = 1 << 5;

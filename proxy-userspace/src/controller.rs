@@ -1,5 +1,6 @@
 //! The loop: what sources and the node report goes through the model into the maps.
 
+mod arrivals;
 mod audit;
 mod flows;
 pub(crate) mod settings;
@@ -20,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{Config, Source},
+    config::Config,
     dataplane::{
         apply,
         aya::{cgroup, interfaces::Interfaces, load, maps::KernelMaps, probe, read, stale},
@@ -31,7 +32,7 @@ use crate::{
         spec::{Event, NodeSpec},
     },
     node::{self, NodeState},
-    source,
+    report::Reports,
     vitals::Vitals,
 };
 use audit::Auditor;
@@ -48,11 +49,12 @@ const TICK: Duration = Duration::from_secs(1);
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
 /// Runs the proxy until SIGTERM or SIGINT. The datapath stays in place.
-pub async fn run(config: Config) -> anyhow::Result<()> {
-    let vitals = Arc::new(Vitals::default());
-    let mut controller = Controller::start(config.clone(), vitals)?;
-    let (sender, mut events) = mpsc::channel(QUEUE);
-    let source = tokio::spawn(follow(config.clone(), sender));
+pub async fn run(config: Config, reports: Reports, vitals: Arc<Vitals>) -> anyhow::Result<()> {
+    let mut controller = Controller::start(config.clone(), reports, vitals)?;
+    let (sender, arrivals) = mpsc::channel(QUEUE);
+    let (stamped, mut events) = mpsc::channel(QUEUE);
+    let source = tokio::spawn(arrivals::follow(config.clone(), sender));
+    tokio::spawn(arrivals::stamp(arrivals, stamped, controller.reports.health()));
     let (node_config, configs) = watch::channel(controller.node_config());
     let mut nodes = node::watch(configs).await.context("following the node's interfaces")?;
     controller.follow_node(nodes.borrow_and_update().clone());
@@ -101,22 +103,9 @@ async fn wait_until(when: Option<Instant>) {
     }
 }
 
-/// Runs the source that the configuration names. Ends only when nobody listens any more.
-async fn follow(config: Config, events: mpsc::Sender<Event>) {
-    match config.source {
-        Source::Manifests(folder) => {
-            source::manifest::run(folder, &config.node_name, events).await;
-        }
-        Source::Kubernetes { kubeconfig, master } => {
-            let connection =
-                source::kube::Connection::new(kubeconfig.as_deref(), master.as_deref());
-            source::kube::run(&connection, &config.node_name, events).await;
-        }
-    }
-}
-
 struct Controller {
     config: Config,
+    reports: Reports,
     model: Model,
     maps: KernelMaps,
     interfaces: Interfaces,
@@ -145,7 +134,7 @@ struct Controller {
 
 impl Controller {
     /// Loads programs onto maps, old or new, and takes up what the maps hold.
-    fn start(config: Config, vitals: Arc<Vitals>) -> anyhow::Result<Self> {
+    fn start(config: Config, reports: Reports, vitals: Arc<Vitals>) -> anyhow::Result<Self> {
         let features = probe::features()?;
         let programs = load::load(&settings::load_options(&config))?;
         let maps = KernelMaps::open(&programs.pins)?;
@@ -166,6 +155,7 @@ impl Controller {
             model: Model::adopt(model_config, mirror),
             interfaces: Interfaces::new(programs, features)?,
             config,
+            reports,
             maps,
             features,
             node: NodeSpec::default(),
@@ -195,9 +185,10 @@ impl Controller {
     }
 
     /// Takes what a source reports. Returns whether the Node object changed.
-    fn take(&mut self, events: impl Iterator<Item = Event>) -> bool {
+    fn take(&mut self, events: impl Iterator<Item = (Instant, Event)>) -> bool {
         let mut node_changed = false;
-        for event in events {
+        for (arrived, event) in events {
+            self.reports.arrived(&event, arrived);
             if let Event::Node(node) = &event
                 && self.node != *node
             {
@@ -216,7 +207,13 @@ impl Controller {
         let problems = self.interfaces.reconcile(&state);
         for problem in problems.iter().filter(|p| !self.interface_problems.contains(p)) {
             tracing::warn!("{problem}");
+            self.reports.problem(problem);
         }
+        self.reports.interfaces(
+            self.interfaces.attached().count(),
+            problems.len(),
+            settings::restricted_node_ports(&self.config, &state),
+        );
         self.interface_problems = problems;
         self.model.set_local_addresses(state.local_addresses());
         self.node_state = state;
@@ -226,6 +223,7 @@ impl Controller {
 
     fn tick(&mut self) {
         self.model.tick(self.started.elapsed());
+        self.reports.look(&self.model);
         if !self.interface_problems.is_empty() {
             // An interface that could not be attached is tried again, not only at the next change.
             self.follow_node(self.node_state.clone());
@@ -241,9 +239,11 @@ impl Controller {
         let (plan, problems) = self.model.plan();
         for problem in problems {
             tracing::warn!("{problem}");
+            self.reports.problem(&problem);
         }
         let began = Instant::now();
         let report = apply(&plan, &mut self.maps, &mut self.model);
+        self.reports.synced(&mut self.model, &report, began.elapsed());
         for failure in &report.failures {
             tracing::error!("{failure}");
         }
@@ -276,6 +276,7 @@ impl Controller {
     fn announce(&mut self) {
         if !self.ready && self.attached && self.model.is_listed() && self.model.is_settled() {
             self.ready = true;
+            self.reports.ready();
             tracing::info!(after = ?self.started.elapsed(), "datapath ready");
         }
     }

@@ -9,9 +9,18 @@ pub mod cli;
 pub mod config;
 pub mod controller;
 pub mod dataplane;
+pub mod events;
 pub mod explain;
+pub mod health;
+pub mod http;
 pub mod logging;
+pub mod metrics;
 pub mod model;
 pub mod node;
+pub mod process;
+pub mod report;
 pub mod source;
 pub mod vitals;
+
+/// The Kubernetes release whose API and kube-proxy this program was made against.
+pub const KUBERNETES: &str = "v1.36";

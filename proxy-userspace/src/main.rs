@@ -1,46 +1,94 @@
 //! The `sluice` command.
 
-use std::{ffi::OsString, iter, process::ExitCode};
+use std::{ffi::OsString, iter, path::Path, process::ExitCode};
 
-use clap::{Parser, error::ErrorKind};
+use anyhow::Context;
+use clap::error::ErrorKind;
 use sluice::{
     cli::{
         self,
         explain::{Explain, Refusal},
     },
     config::{
-        Command, Config, Flags,
-        flags::{CleanupArgs, ExplainArgs, ListCommand},
+        Command, Config, DEFAULT_VERBOSITY, Flags,
+        flags::{ExplainArgs, ListCommand},
+        watch::FileWatch,
     },
-    controller,
     dataplane::aya::{Error, interfaces},
-    logging,
+    logging, node, process,
 };
 
 /// The exit code for flags and files that cannot be obeyed.
 const BAD_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let flags = match Flags::try_parse() {
+    let flags = match Flags::read(std::env::args_os()) {
         Ok(flags) => flags,
         Err(error) => return refuse(&error, "sluice --help"),
     };
-    logging::start(flags.v);
-    match flags.command.clone() {
-        Some(command) => obey(command),
-        None => match Config::from_flags(flags) {
-            Ok(config) => finish(run(config)),
-            Err(error) => {
-                eprintln!("sluice: {error}");
-                ExitCode::from(BAD_USAGE)
-            }
-        },
+    if let Some(when) = flags.version.as_deref().filter(|when| *when != "false") {
+        print_version(when);
+        return ExitCode::SUCCESS;
+    }
+    if let Some(command) = flags.command.clone() {
+        logging::start(flags.v.unwrap_or(DEFAULT_VERBOSITY), false);
+        return obey(command);
+    }
+    if flags.cleanup == Some(true) {
+        logging::start(flags.v.unwrap_or(DEFAULT_VERBOSITY), false);
+        return finish(cleanup(&flags.bpf_root));
+    }
+    start(flags)
+}
+
+/// Runs as kube-proxy does, or does the part of it that a flag asks for.
+fn start(flags: Flags) -> ExitCode {
+    // Before the file is read, so that no change falls between.
+    let file = flags.config.as_deref().map(FileWatch::new);
+    let (write_to, init_only) = (flags.write_config_to.clone(), flags.init_only == Some(true));
+    let config = match Config::from_flags(flags) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("sluice: {error}");
+            return ExitCode::from(BAD_USAGE);
+        }
+    };
+    logging::start(config.verbosity, config.json_log);
+    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    config.notes.iter().for_each(|note| tracing::info!("{note}"));
+    match write_to {
+        Some(path) => finish(write_config(&config, &path)),
+        None if init_only => finish(node::sysctl::apply(Path::new("/"), &config.kube.conntrack)),
+        None => finish(run(config, file)),
     }
 }
 
-/// Help and version as clap prints them; an error as one line.
+/// `kube-proxy --version` names the Kubernetes release that it belongs to; so do we.
+fn print_version(when: &str) {
+    let (version, kubernetes) = (env!("CARGO_PKG_VERSION"), sluice::KUBERNETES);
+    match when {
+        "raw" => println!("{version}"),
+        _ => println!("sluice {version} (Kubernetes {kubernetes})"),
+    }
+}
+
+fn write_config(config: &Config, path: &Path) -> anyhow::Result<()> {
+    let text = serde_saphyr::to_string(&config.kube)?;
+    std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
+    tracing::info!(file = %path.display(), "wrote the configuration");
+    Ok(())
+}
+
+fn cleanup(bpf_root: &Path) -> anyhow::Result<()> {
+    for line in interfaces::cleanup(bpf_root)? {
+        println!("{line}");
+    }
+    Ok(())
+}
+
+/// Help as clap prints it; an error as one line.
 fn refuse(error: &clap::Error, help: &str) -> ExitCode {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+    if matches!(error.kind(), ErrorKind::DisplayHelp) {
         print!("{error}");
         return ExitCode::SUCCESS;
     }
@@ -62,17 +110,13 @@ fn obey(command: Command) -> ExitCode {
             finish(show(cli::flow::list(&args.bpf_root, args.output)))
         }
         Command::Explain(args) => explain(args),
-        Command::Cleanup(args) => finish(show(cleanup(&args))),
+        Command::Cleanup(args) => finish(cleanup(&args.bpf_root)),
     }
 }
 
 fn show(text: Result<String, Error>) -> anyhow::Result<()> {
     print!("{}", text?);
     Ok(())
-}
-
-fn cleanup(args: &CleanupArgs) -> Result<String, Error> {
-    Ok(interfaces::cleanup(&args.bpf_root)?.into_iter().map(|line| line + "\n").collect())
 }
 
 fn explain(args: ExplainArgs) -> ExitCode {
@@ -91,12 +135,12 @@ fn explain(args: ExplainArgs) -> ExitCode {
     }
 }
 
-fn run(config: Config) -> anyhow::Result<()> {
+fn run(config: Config, file: Option<FileWatch>) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?
-        .block_on(controller::run(config))
+        .block_on(process::run(config, file))
 }
 
 fn finish(result: anyhow::Result<()>) -> ExitCode {

@@ -114,22 +114,24 @@ fn flows_that_are_over_go_and_the_others_stay() {
             pair(6, tcp, (est | FIN, 3_602), (est, 90_000)),
             pair(7, tcp, (est | FIN, 121), (est | FIN, 200)),
             pair(8, tcp, (est | FIN, 122), (est | FIN, 200)),
-            pair(9, tcp, (est | RST, 11), (est, 99)),
-            pair(10, tcp, (est, 12), (est | RST, 99)),
+            pair(9, tcp, (est | RST, 121), (est, 199)),
+            pair(10, tcp, (est, 122), (est | RST, 199)),
             pair(11, udp, (est, 31), (0, 31)),
             pair(12, udp, (est, 32), (0, 32)),
             pair(13, udp, (est, 121), (est, 500)),
             pair(14, udp, (est, 122), (est, 500)),
             pair(15, tcp, (IDENTITY, 10), (IDENTITY, 99)),
             pair(16, tcp, (IDENTITY, 99), (IDENTITY, 99)),
+            pair(17, tcp, (0, 11), (est | RST, 11)),
+            pair(18, tcp, (0, 12), (est | RST, 12)),
         ];
         put(&mut flows, entries.as_flattened());
         let swept = tables.sweep(sweep(0)).expect("a sweep");
         // A flow that lives one second more is at its limit already, and within the margin.
-        assert_eq!(clients(&flows), BTreeSet::from([1, 3, 5, 7, 9, 11, 13, 15]));
-        assert_eq!((swept.removed, swept.v4.entries), (16, 16));
-        assert_eq!(flows.keys().count(), 16, "both entries of each");
-        assert_eq!(swept.v4.services[State::Handshake as usize], 2);
+        assert_eq!(clients(&flows), BTreeSet::from([1, 3, 5, 7, 9, 11, 13, 15, 17]));
+        assert_eq!((swept.removed, swept.v4.entries), (18, 18));
+        assert_eq!(flows.keys().count(), 18, "both entries of each");
+        assert_eq!(swept.v4.services[State::Handshake as usize], 3);
         assert_eq!(swept.v6.entries, 0);
     });
 }
@@ -184,5 +186,30 @@ fn every_entry_of_a_large_table_is_seen_once() {
         let later = Sweep { now: NOW + 32, round: 1 };
         let swept = tables.sweep(later).expect("a sweep");
         assert_eq!((swept.removed, swept.v4.entries, flows.keys().count()), (20_000, 0, 0));
+    });
+}
+
+/// Packets come while their flow is judged: whatever they write stays.
+#[test]
+fn a_flow_that_begins_again_meanwhile_stays() {
+    const FLOWS: u16 = 2_000;
+    Sandbox::run(|sandbox, _| {
+        let (programs, mut flows, tables) = open(sandbox);
+        let all = |idle| (0..FLOWS).flat_map(move |n| pair(n, proto::UDP, (0, idle), (0, idle)));
+        for round in 0..20 {
+            put(&mut flows, &all(500).collect::<Vec<_>>());
+            let pins = programs.pins.clone();
+            let packets = std::thread::spawn(move || {
+                let mut flows: Flows = hash(&pins, "FLOWS_V4", false).expect("FLOWS_V4");
+                put(&mut flows, &all(0).collect::<Vec<_>>());
+            });
+            let mut removed = 0;
+            while !packets.is_finished() {
+                removed += tables.sweep(sweep(round)).expect("a sweep").removed;
+            }
+            packets.join().expect("the packets");
+            let alive = flows.iter().filter(|entry| entry.as_ref().is_ok_and(|e| e.1.seen == NOW));
+            assert_eq!(alive.count(), usize::from(FLOWS) * 2, "of {removed} removed, too many");
+        }
     });
 }

@@ -61,6 +61,7 @@ fn written(pins: &Pins) -> (Model, KernelMaps) {
         service: name("web"),
         ports: vec![SlicePort { name: String::new(), protocol: Protocol::Tcp, port: 8080 }],
         endpoints: vec![endpoint("10.1.0.1"), endpoint("10.1.0.2")],
+        trigger: None,
     };
     let mut model = Model::new(ModelConfig::default());
     model.handle(Event::Services(Change::Replace([(name("web"), service)].into())));

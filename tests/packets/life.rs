@@ -4,7 +4,7 @@ use sluice_common::{net::proto, reason::Reason};
 use testbed::packet::{
     FIN,
     Hook::{Egress, Ingress},
-    Service, tcp,
+    RST, Service, tcp,
 };
 
 use super::{FAMILIES, Through, everywhere, first, later, simple};
@@ -122,6 +122,23 @@ fn a_syn_after_a_fin_begins_anew() {
         lab.through(Ingress, &tcp(&ends).syn(), Reason::NewFlow);
         lab.through(Ingress, &tcp(&ends).ack(), Reason::Forward);
         lab.through(Ingress, &tcp(&ends).flags(FIN), Reason::Forward);
+        lab.through(Ingress, &tcp(&ends).syn(), Reason::Rechosen);
+    }
+}
+
+/// A RST ends a connection if nobody goes on: a forged one is not believed, and does not count.
+#[test]
+fn a_syn_after_a_rst_begins_anew_unless_the_connection_went_on() {
+    for f in FAMILIES {
+        let mut lab = testbed::packet::Lab::new();
+        lab.put(&simple(f, proto::TCP));
+        let ends = format!("{}:40000 -> {}:80", f.pod2, f.vip);
+        lab.through(Ingress, &tcp(&ends).syn(), Reason::NewFlow);
+        lab.through(Ingress, &tcp(&ends).ack(), Reason::Forward);
+        lab.through(Ingress, &tcp(&ends).flags(RST), Reason::Forward);
+        lab.through(Ingress, &tcp(&ends).ack(), Reason::Forward);
+        lab.through(Ingress, &tcp(&ends).syn(), Reason::Forward);
+        lab.through(Ingress, &tcp(&ends).flags(RST), Reason::Forward);
         lab.through(Ingress, &tcp(&ends).syn(), Reason::Rechosen);
     }
 }

@@ -70,7 +70,7 @@ impl Sluice {
 
     /// Waits until the datapath is programmed and attached.
     pub fn wait_ready(&mut self) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(30) * patience();
         while Instant::now() < deadline {
             if self.log().contains(READY) {
                 return Ok(());
@@ -91,7 +91,7 @@ impl Sluice {
     pub fn stop(&mut self) -> Result<()> {
         let Some(mut child) = self.child.take() else { return Ok(()) };
         kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM)?;
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(10) * patience();
         while Instant::now() < deadline {
             if let Some(status) = child.try_wait()? {
                 if status.success() {
@@ -153,4 +153,10 @@ impl Drop for Sluice {
         // A controller that is gone already is what is wanted.
         let _gone = self.kill();
     }
+}
+
+/// How many times longer than usual things may take: `SLUICE_PATIENCE`, which is set where the
+/// processor is emulated.
+fn patience() -> u32 {
+    std::env::var("SLUICE_PATIENCE").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
 }

@@ -29,6 +29,11 @@ pub(crate) fn run() -> Result<Toolchain> {
     Ok(toolchain)
 }
 
+/// Installs what boots other kernels.
+pub(crate) fn emulator() -> Result<()> {
+    packages::ensure(&packages::EMULATOR)
+}
+
 /// The Debian packages this machine should have, given what it already has from elsewhere.
 fn wanted() -> Vec<&'static str> {
     let mut wanted = packages::TOOLS.map(|tool| tool.package).to_vec();

@@ -2,6 +2,7 @@
 
 mod cargo_test;
 mod rungs;
+mod vm;
 
 use std::{process::ExitCode, time::Instant};
 
@@ -45,7 +46,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         let name = rung.name().to_owned();
         eprintln!("\n== {name}");
         let began = Instant::now();
-        let outcome = climb(rung, &toolchain, &args.arguments);
+        let outcome = climb(rung, &toolchain, args);
         let word = if outcome.failed { "FAILED" } else { "ok" };
         eprintln!("== {name}: {word} in {}", step::seconds(began.elapsed()));
         outcomes.push(outcome);
@@ -53,12 +54,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(summary(&outcomes))
 }
 
-fn climb(rung: Rung, toolchain: &setup::Toolchain, arguments: &[String]) -> Outcome {
+fn climb(rung: Rung, toolchain: &setup::Toolchain, args: &Args) -> Outcome {
     let result = match &rung {
         Rung::Check => check::all(toolchain).map(|()| Count::default()),
-        Rung::Unit => cargo_test::unit(arguments),
+        Rung::Unit => cargo_test::unit(&args.arguments),
         Rung::Privileged(target) => build::sluice(false)
-            .and_then(|binary| cargo_test::privileged(target, &binary, arguments)),
+            .and_then(|binary| cargo_test::privileged(target, &binary, &args.arguments)),
+        Rung::Vm => build::sluice(false)
+            .and_then(|binary| vm::run(&binary, !args.rungs.is_empty(), &args.arguments)),
     };
     match result {
         Ok(count) => Outcome { failed: count.failed > 0, rung, count },

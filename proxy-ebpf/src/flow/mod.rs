@@ -58,7 +58,8 @@ pub fn touch<const N: usize>(flow: &mut Flow<N>, packet: &Packet<N>) {
     if flow.seen != now {
         flow.seen = now;
     }
-    let flags = flow.flags | progress(packet);
+    // Who goes on after a RST did not send it, or nobody believed it.
+    let flags = (flow.flags & !RST) | progress(packet);
     if flow.flags != flags {
         flow.flags = flags;
     }

@@ -1,11 +1,17 @@
 //! The command line, with kube-proxy's own names.
 
-use std::{ffi::OsString, net::IpAddr, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource,
+};
 use sluice_common::limits;
 
-use super::{SocketLb, UnknownClusterIp};
+use super::{
+    SocketLb, UnknownClusterIp,
+    args::{self, go_bool},
+    kube_flags::KubeFlags,
+};
 use crate::cli::Output;
 
 /// An eBPF service proxy for Kubernetes, in kube-proxy's place, with any CNI.
@@ -13,50 +19,43 @@ use crate::cli::Output;
 /// Without a subcommand it runs as kube-proxy does, until SIGTERM; the datapath then stays in
 /// place and goes on forwarding. A flag given twice counts as given last, as with kube-proxy.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "sluice", version, disable_help_subcommand = true, args_override_self = true)]
+#[command(
+    name = "sluice",
+    disable_version_flag = true,
+    disable_help_subcommand = true,
+    args_override_self = true
+)]
 pub struct Flags {
     /// What to do instead of running.
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// The proxy mode; this program has one.
-    #[arg(long, default_value = "ebpf")]
-    pub proxy_mode: ProxyMode,
-    /// Kubeconfig file; without it the pod's service account is used.
+    /// kube-proxy's configuration file, as kubeadm writes it. Given, all flags that stand for one of
+    /// its fields are ignored, but for --hostname-override, --master, --proxy-mode and -v. The
+    /// process ends when the file changes.
     #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-    /// Address of the API server; overrides the kubeconfig's.
-    #[arg(long, value_name = "URL")]
-    pub master: Option<String>,
-    /// Follow the Services and EndpointSlices in a folder of YAML files instead of an API server.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["kubeconfig", "master"])]
-    pub manifests: Option<PathBuf>,
+    pub config: Option<PathBuf>,
+    /// Write the configuration that is in force, defaults included, to a file, and end.
+    #[arg(long, value_name = "FILE")]
+    pub write_config_to: Option<PathBuf>,
+    /// Do what `sluice cleanup` does, and end.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+          require_equals = true, value_parser = go_bool)]
+    pub cleanup: Option<bool>,
+    /// Set the sysctls, and end.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+          require_equals = true, value_parser = go_bool)]
+    pub init_only: Option<bool>,
+    /// Print the version, and end; `raw` in one word.
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, default_missing_value = "true",
+          require_equals = true)]
+    pub version: Option<String>,
     /// This node's name in the cluster; the hostname otherwise.
     #[arg(long, value_name = "NODE")]
     pub hostname_override: Option<String>,
-    /// The address of the node; NodePorts with `primary` are served there.
-    #[arg(long, value_name = "IP")]
-    pub bind_address: Option<IpAddr>,
-
-    /// How a packet's source is recognised as a local pod.
-    #[arg(long, default_value = "ClusterCIDR", ignore_case = true)]
-    pub detect_local_mode: DetectLocalMode,
-    /// The pods' addresses in the cluster, at most one network a family.
-    #[arg(long, value_name = "CIDR,...")]
-    pub cluster_cidr: Vec<String>,
-    /// The bridge of --detect-local-mode=BridgeInterface.
-    #[arg(long, value_name = "NAME", default_value = "")]
-    pub pod_bridge_interface: String,
-    /// The start of names of --detect-local-mode=InterfaceNamePrefix.
-    #[arg(long, value_name = "PREFIX", default_value = "")]
-    pub pod_interface_name_prefix: String,
-    /// Masquerade all traffic to ClusterIPs.
-    #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true",
-          require_equals = true, action = clap::ArgAction::Set)]
-    pub masquerade_all: bool,
-    /// Networks of the node's addresses that serve NodePorts, or `primary`; all otherwise.
-    #[arg(long, value_name = "CIDR,...")]
-    pub nodeport_addresses: Vec<String>,
+    /// Follow the Services and EndpointSlices in a folder of YAML files instead of an API server.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["kubeconfig", "master"])]
+    pub manifests: Option<PathBuf>,
 
     /// Whose sockets are translated when they connect; other traffic is translated by packet.
     #[arg(long, value_enum, default_value = "host")]
@@ -76,9 +75,62 @@ pub struct Flags {
     #[command(flatten)]
     pub sizes: Sizes,
 
-    /// Verbosity, as klog's: 0 errors and warnings, 2 information, 4 debugging, 6 everything.
-    #[arg(short, long = "v", value_name = "N", default_value_t = 2)]
-    pub v: u8,
+    /// Verbosity, as klog's: 0 errors and warnings, 2 information, 4 debugging, 6 everything; 2
+    /// unless given.
+    #[arg(short, long = "v", value_name = "N")]
+    pub v: Option<u8>,
+
+    /// kube-proxy's own.
+    #[command(flatten)]
+    pub kube: KubeFlags,
+
+    /// What stood on the command line, by name.
+    #[arg(skip)]
+    pub given: Vec<GivenFlag>,
+}
+
+/// A flag of the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenFlag {
+    /// Its name, without dashes.
+    pub name: String,
+    /// Its value as it was written.
+    pub value: String,
+    /// Whether it stands for a field of kube-proxy's configuration file.
+    pub is_field: bool,
+}
+
+impl Flags {
+    /// Reads a command line as kube-proxy would, and remembers what stood on it.
+    pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(args::normalise(args))?;
+        let mut flags = Self::from_arg_matches(&matches)?;
+        flags.given = given(&matches);
+        Ok(flags)
+    }
+}
+
+fn given(matches: &ArgMatches) -> Vec<GivenFlag> {
+    let fields = KubeFlags::augment_args(clap::Command::new("fields"));
+    // kube-proxy, too, lets these two win over the file.
+    let is_field = |id: &str| {
+        !["master", "logging_format"].contains(&id)
+            && fields.get_arguments().any(|arg| arg.get_id() == id)
+    };
+    let command = Flags::command();
+    let from_user = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    let value = |id: &str| {
+        let words = matches.get_raw(id).into_iter().flatten();
+        words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(",")
+    };
+    let flags = command.get_arguments().filter(|arg| from_user(arg.get_id().as_str()));
+    flags
+        .map(|arg| GivenFlag {
+            name: arg.get_long().unwrap_or_default().to_owned(),
+            value: value(arg.get_id().as_str()),
+            is_field: is_field(arg.get_id().as_str()),
+        })
+        .collect()
 }
 
 /// How many of each kind fit, per address family where there are two. Maps that are pinned with
@@ -114,31 +166,6 @@ fn at_least_one() -> clap::builder::RangedI64ValueParser<u32> {
 
 /// The bpffs below which pins go, in a folder `sluice`, unless told otherwise.
 pub const DEFAULT_BPF_ROOT: &str = "/sys/fs/bpf";
-
-/// The proxy modes there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ProxyMode {
-    /// Kernel programs at tc and on sockets.
-    Ebpf,
-}
-
-/// kube-proxy's names for the detectors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[allow(clippy::upper_case_acronyms, reason = "these are kube-proxy's spellings")]
-pub enum DetectLocalMode {
-    /// A60.
-    #[value(name = "ClusterCIDR")]
-    ClusterCIDR,
-    /// A61.
-    #[value(name = "NodeCIDR")]
-    NodeCIDR,
-    /// A62.
-    #[value(name = "BridgeInterface")]
-    BridgeInterface,
-    /// A63.
-    #[value(name = "InterfaceNamePrefix")]
-    InterfaceNamePrefix,
-}
 
 /// What to do instead of running.
 #[derive(Clone, Debug, Subcommand)]

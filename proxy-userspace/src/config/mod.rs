@@ -1,12 +1,31 @@
 //! What the command line asks for, checked and in the program's own terms.
 
+pub mod args;
+mod check;
+pub mod decode;
+pub mod duration;
+mod effective;
+pub mod file;
 pub mod flags;
+pub mod kube_flags;
+mod notes;
+pub mod watch;
 
-use std::{fmt, net::IpAddr, path::PathBuf};
+use std::{
+    fmt, fs,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use ipnet::IpNet;
 
-pub use flags::{Command, Flags, ListArgs, Sizes};
+pub use effective::MODE;
+use file::KubeProxyConfiguration;
+pub use flags::{Command, Flags, GivenFlag, ListArgs, Sizes};
+
+/// Verbosity of the log, where nothing is said.
+pub const DEFAULT_VERBOSITY: u8 = 2;
 
 /// How a source is recognised as a local pod (A.5).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +74,7 @@ pub enum UnknownClusterIp {
 }
 
 /// A configuration that can be run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Name of this node.
     pub node_name: String,
@@ -67,8 +86,16 @@ pub struct Config {
     pub masquerade_all: bool,
     /// `--nodeport-addresses`: networks, or the word `primary` (A23).
     pub node_port_addresses: Vec<String>,
+    /// Whether loopback addresses serve NodePorts (A101).
+    pub localhost_node_ports: bool,
     /// `--bind-address`, when it names an address: the node's primary one.
     pub node_ip: Option<IpAddr>,
+    /// Where /healthz and /livez are served, if anywhere.
+    pub healthz: Option<SocketAddr>,
+    /// Where /metrics is served, if anywhere.
+    pub metrics: Option<SocketAddr>,
+    /// A write that waits for longer than twice this makes the proxy unhealthy (A84).
+    pub sync_period: Duration,
     /// Folder of pins; its filesystem is bpffs.
     pub bpf_root: PathBuf,
     /// cgroup2 folder whose processes get the socket hooks; found when absent.
@@ -79,6 +106,18 @@ pub struct Config {
     pub unknown_cluster_ip: UnknownClusterIp,
     /// Sizes of the maps.
     pub sizes: Sizes,
+    /// Verbosity of the log.
+    pub verbosity: u8,
+    /// Whether the log is JSON.
+    pub json_log: bool,
+    /// All of it in kube-proxy's terms, defaults included.
+    pub kube: KubeProxyConfiguration,
+    /// What stood on the command line.
+    pub given: Vec<GivenFlag>,
+    /// What to say once about flags and fields that do nothing.
+    pub notes: Vec<String>,
+    /// What to warn of.
+    pub warnings: Vec<String>,
 }
 
 /// A flag that cannot be obeyed: one line that says what to do.
@@ -94,29 +133,110 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Config {
-    /// Checks what clap could not.
+    /// Reads the file, if one is named, fills in what nobody said, and checks the whole.
     pub fn from_flags(flags: Flags) -> Result<Self, ConfigError> {
-        let node_name = match &flags.hostname_override {
-            Some(name) => name.trim().to_lowercase(),
-            None => hostname()?,
+        let (mut kube, mut notes, warnings) = match &flags.config {
+            None => (effective::from_flags(&flags.kube)?, notes::notes(&flags, None), Vec::new()),
+            Some(path) => {
+                let mut decoded = read(path)?;
+                let notes = notes::notes(&flags, Some(&decoded.config));
+                effective::set_defaults(&mut decoded.config);
+                (decoded.config, notes, decoded.warnings)
+            }
         };
-        if node_name.is_empty() {
-            return fail("--hostname-override is empty; give this node's name in the cluster");
+        if let Some(format) = flags.kube.logging_format.clone() {
+            kube.logging.format = format;
         }
+        let names = check::Names::new(flags.config.as_deref());
+        let mode = check::mode(&mut kube, &flags, &mut notes)?;
+        check::ranges(&kube, &names)?;
+        let node_name = node_name(&flags, &kube)?;
+        kube.hostname_override.clone_from(&node_name);
         Ok(Self {
             node_name,
-            source: source(&flags),
-            detect_local: detect_local(&flags)?,
-            masquerade_all: flags.masquerade_all,
-            node_port_addresses: node_port_addresses(&flags.nodeport_addresses)?,
-            node_ip: flags.bind_address.filter(|address| !address.is_unspecified()),
+            source: source(&flags, &kube),
+            detect_local: check::detect_local(&kube, &names)?,
+            masquerade_all: masquerade_all(&mode, &kube),
+            node_port_addresses: check::node_port_addresses(&kube, &names)?,
+            localhost_node_ports: kube.iptables.localhost_node_ports.unwrap_or(true),
+            node_ip: check::node_ip(&kube, &names)?,
+            healthz: check::address(
+                &kube.healthz_bind_address,
+                &names.of("healthz-bind-address", "healthzBindAddress"),
+            )?,
+            metrics: check::address(
+                &kube.metrics_bind_address,
+                &names.of("metrics-bind-address", "metricsBindAddress"),
+            )?,
+            sync_period: sync_period(&mode, &kube),
             bpf_root: flags.bpf_root,
             cgroup_root: flags.cgroup_root,
             socket_lb: flags.socket_lb,
             unknown_cluster_ip: flags.unknown_cluster_ip,
             sizes: flags.sizes,
+            verbosity: verbosity(flags.v, &kube),
+            json_log: check::json_log(&kube, &names)?,
+            kube,
+            given: flags.given,
+            notes,
+            warnings,
         })
     }
+}
+
+fn read(path: &Path) -> Result<decode::Decoded, ConfigError> {
+    let failed = |cause: String| {
+        let path = path.display();
+        ConfigError(format!(
+            "reading --config {path}: {cause}; correct the file, as kubeadm writes it"
+        ))
+    };
+    let text = fs::read_to_string(path).map_err(|e| failed(e.to_string()))?;
+    let mut decoded = decode::decode(&text).map_err(failed)?;
+    let file = path.display();
+    for warning in &mut decoded.warnings {
+        *warning = format!("{file} was read leniently: {warning}; correct it");
+    }
+    Ok(decoded)
+}
+
+/// A mode's own section counts, and either where the mode has none.
+fn masquerade_all(mode: &str, kube: &KubeProxyConfiguration) -> bool {
+    match mode {
+        "nftables" => kube.nftables.masquerade_all,
+        MODE => kube.nftables.masquerade_all || kube.iptables.masquerade_all,
+        _ => kube.iptables.masquerade_all,
+    }
+}
+
+fn sync_period(mode: &str, kube: &KubeProxyConfiguration) -> Duration {
+    let period = match mode {
+        "nftables" => kube.nftables.sync_period,
+        "ipvs" => kube.ipvs.sync_period,
+        _ => kube.iptables.sync_period,
+    };
+    period.get()
+}
+
+/// The flag wins over the file, and both over the hostname.
+fn node_name(flags: &Flags, kube: &KubeProxyConfiguration) -> Result<String, ConfigError> {
+    // kube-proxy takes an empty flag for one that was not given.
+    let flag = flags.hostname_override.as_deref().filter(|name| !name.is_empty());
+    let field = Some(kube.hostname_override.as_str()).filter(|name| !name.is_empty());
+    let name = match flag.or(field) {
+        Some(name) => name.trim().to_lowercase(),
+        None => hostname()?,
+    };
+    if name.is_empty() {
+        return fail("--hostname-override is blank; give this node's name in the cluster");
+    }
+    Ok(name)
+}
+
+/// A verbosity of 0 in a file is what kubeadm writes for "not set".
+fn verbosity(flag: Option<u8>, kube: &KubeProxyConfiguration) -> u8 {
+    let field = Some(kube.logging.verbosity).filter(|v| *v != 0);
+    flag.or(field.map(|v| u8::try_from(v).unwrap_or(u8::MAX))).unwrap_or(DEFAULT_VERBOSITY)
 }
 
 fn fail<T>(text: impl Into<String>) -> Result<T, ConfigError> {
@@ -130,72 +250,15 @@ fn hostname() -> Result<String, ConfigError> {
     Ok(name.to_string_lossy().trim().to_lowercase())
 }
 
-fn source(flags: &Flags) -> Source {
+fn source(flags: &Flags, kube: &KubeProxyConfiguration) -> Source {
+    let kubeconfig = &kube.client_connection.kubeconfig;
     match &flags.manifests {
         Some(folder) => Source::Manifests(folder.clone()),
         None => Source::Kubernetes {
-            kubeconfig: flags.kubeconfig.clone(),
-            master: flags.master.clone(),
+            kubeconfig: (!kubeconfig.is_empty()).then(|| PathBuf::from(kubeconfig)),
+            master: flags.kube.master.clone().filter(|url| !url.is_empty()),
         },
     }
-}
-
-fn detect_local(flags: &Flags) -> Result<DetectLocal, ConfigError> {
-    match flags.detect_local_mode {
-        flags::DetectLocalMode::ClusterCIDR => Ok(DetectLocal::ClusterCidr(cluster_cidrs(flags)?)),
-        flags::DetectLocalMode::NodeCIDR => Ok(DetectLocal::NodeCidr),
-        flags::DetectLocalMode::BridgeInterface => {
-            needed(&flags.pod_bridge_interface, "BridgeInterface", "--pod-bridge-interface")
-                .map(DetectLocal::BridgeInterface)
-        }
-        flags::DetectLocalMode::InterfaceNamePrefix => {
-            let prefix = &flags.pod_interface_name_prefix;
-            needed(prefix, "InterfaceNamePrefix", "--pod-interface-name-prefix")
-                .map(DetectLocal::InterfaceNamePrefix)
-        }
-    }
-}
-
-fn needed(value: &str, mode: &str, flag: &str) -> Result<String, ConfigError> {
-    match value {
-        "" => fail(format!("--detect-local-mode={mode} needs {flag}")),
-        value => Ok(value.to_owned()),
-    }
-}
-
-/// The first network of each family counts (A60).
-fn cluster_cidrs(flags: &Flags) -> Result<Vec<IpNet>, ConfigError> {
-    let mut networks: Vec<IpNet> = Vec::new();
-    for text in words(&flags.cluster_cidr) {
-        let Ok(network) = text.parse::<IpNet>() else {
-            return fail(format!(
-                "--cluster-cidr: {text:?} is not a network such as 10.244.0.0/16"
-            ));
-        };
-        if !networks.iter().any(|known| same_family(known, &network)) {
-            networks.push(network.trunc());
-        }
-    }
-    Ok(networks)
-}
-
-fn same_family(a: &IpNet, b: &IpNet) -> bool {
-    a.addr().is_ipv4() == b.addr().is_ipv4()
-}
-
-fn node_port_addresses(list: &[String]) -> Result<Vec<String>, ConfigError> {
-    let words: Vec<String> = words(list).map(str::to_owned).collect();
-    for word in &words {
-        if word == "primary" {
-            if words.len() > 1 {
-                return fail("--nodeport-addresses: \"primary\" stands alone");
-            }
-        } else if word.parse::<IpNet>().is_err() {
-            let text = "is not a network such as 192.168.0.0/16, nor \"primary\"";
-            return fail(format!("--nodeport-addresses: {word:?} {text}"));
-        }
-    }
-    Ok(words)
 }
 
 fn words(list: &[String]) -> impl Iterator<Item = &str> {
@@ -203,38 +266,4 @@ fn words(list: &[String]) -> impl Iterator<Item = &str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::Parser;
-
-    use super::*;
-
-    fn config(args: &[&str]) -> Result<Config, ConfigError> {
-        let args = ["sluice", "--hostname-override=n1"].iter().chain(args);
-        Config::from_flags(Flags::try_parse_from(args).expect("flags"))
-    }
-
-    #[test]
-    fn a60_takes_the_first_network_of_each_family() {
-        let config = config(&["--cluster-cidr=10.244.0.0/16,10.0.0.0/8,fd00:10:244::/56"]).unwrap();
-        let networks = ["10.244.0.0/16", "fd00:10:244::/56"].map(|n| n.parse().unwrap());
-        assert_eq!(config.detect_local, DetectLocal::ClusterCidr(networks.to_vec()));
-    }
-
-    #[test]
-    fn a62_and_a63_need_their_interface() {
-        let error = config(&["--detect-local-mode=BridgeInterface"]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "--detect-local-mode=BridgeInterface needs --pod-bridge-interface"
-        );
-    }
-
-    #[test]
-    fn a23_refuses_what_is_no_network() {
-        assert!(config(&["--nodeport-addresses=primary"]).is_ok());
-        assert!(config(&["--nodeport-addresses=192.168.0.0/16", "-v", "4"]).is_ok());
-        for bad in ["primary,10.0.0.0/8", "10.0.0.1.2/8", "eth0"] {
-            assert!(config(&["--nodeport-addresses", bad]).is_err(), "{bad}");
-        }
-    }
-}
+mod tests;

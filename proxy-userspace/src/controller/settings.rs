@@ -1,9 +1,10 @@
 //! From the configuration to what the programs read.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use sluice_common::{
+    iface::addr_flags,
     limits::MASQUERADE_PORTS,
     net::{Addr, Prefix, V4, V6},
     settings::{Settings, detector, flags},
@@ -13,7 +14,7 @@ use crate::{
     config::{Config, DetectLocal, SocketLb, UnknownClusterIp},
     dataplane::aya::load,
     model::{limits::Limits, spec::NodeSpec},
-    node::{self, NodePortAddresses, PodInterfaces},
+    node::{self, NodePortAddresses, NodeState, PodInterfaces},
 };
 
 /// A51 and A52 in both families.
@@ -101,7 +102,9 @@ pub(crate) fn node_config(config: &Config, node: &NodeSpec) -> node::Config {
         DetectLocal::InterfaceNamePrefix(prefix) => PodInterfaces::Prefix(prefix.clone()),
         DetectLocal::ClusterCidr(_) | DetectLocal::NodeCidr => PodInterfaces::Unknown,
     };
-    node::Config { node_ports, node_addresses: primary_addresses(config, node), pods }
+    let without_loopback = !config.localhost_node_ports;
+    let node_addresses = primary_addresses(config, node);
+    node::Config { node_ports, without_loopback, node_addresses, pods }
 }
 
 /// The node's primary addresses (A17a): `--bind-address`, and what the Node object has of the other
@@ -114,6 +117,19 @@ pub(crate) fn primary_addresses(config: &Config, node: &NodeSpec) -> Vec<IpAddr>
         }
     }
     addresses
+}
+
+/// The addresses that serve NodePorts, if not all do: health checks listen there (A80).
+pub(super) fn restricted_node_ports(
+    config: &Config,
+    state: &NodeState,
+) -> Option<BTreeSet<IpAddr>> {
+    let all = || {
+        let v4 = state.addrs_v4.iter().map(|(addr, flags)| (IpAddr::from(addr.bytes), *flags));
+        v4.chain(state.addrs_v6.iter().map(|(addr, flags)| (IpAddr::from(addr.bytes), *flags)))
+    };
+    let serving = || all().filter(|(_, flags)| flags & addr_flags::NODE_PORTS != 0);
+    (!config.node_port_addresses.is_empty()).then(|| serving().map(|(ip, _)| ip).collect())
 }
 
 /// The pods' network of each family.

@@ -4,7 +4,13 @@
 use std::{fmt::Write, time::Duration};
 
 use super::Controller;
-use crate::{dataplane::audit::audit, model::mirror::Mirror};
+use crate::{
+    dataplane::audit::audit,
+    model::{
+        mirror::Mirror,
+        problem::{Problem, Subject},
+    },
+};
 
 /// Between two looks at programs and pins.
 pub(super) const VERIFY: Duration = Duration::from_secs(5);
@@ -35,11 +41,11 @@ impl Controller {
                 let comma = if list.is_empty() { "" } else { ", " };
                 let _infallible = write!(list, "{comma}{count} {things}");
             }
-            tracing::warn!(
-                "audit: the maps were not as they had been written: repaired {list}; look for what \
-                 else writes to {}",
+            self.tell(format!(
+                "the maps were not as they had been written: repaired {list}; look for what else \
+                 writes to {}",
                 self.interfaces.programs().pins.maps().display()
-            );
+            ));
         }
     }
 
@@ -48,17 +54,25 @@ impl Controller {
         let (lost, problems) = self.interfaces.verify(&self.cgroup_root);
         for problem in problems.iter().filter(|p| !self.upkeep_problems.contains(p)) {
             tracing::warn!("{problem}");
+            self.reports.problem(problem);
         }
         self.upkeep_problems = problems;
         if lost.is_empty() {
             return;
         }
         self.vitals.update(|figures| figures.reattached += lost.len() as u64);
-        tracing::warn!(
+        self.tell(format!(
             "something else took away {}; putting it back: look for what detaches programs, \
              flushes qdiscs or deletes pins on this node",
             lost.join(", ")
-        );
+        ));
         self.follow_node(self.node_state.clone());
+    }
+
+    /// Logs that something else has been at work, and tells the node's readers of Events (A93).
+    fn tell(&self, text: String) {
+        let problem = Problem { subject: Subject::Other("datapath".to_owned()), text };
+        tracing::warn!("{problem}");
+        self.reports.problem(&problem);
     }
 }

@@ -65,14 +65,21 @@ impl Sweep {
         // Another flow may have taken that key.
         let opposite = opposite.filter(|other| key.opposite(flow).opposite(other) == *key);
         let (limit, seen) = match opposite {
-            Some(other) => {
-                let state =
-                    State::of(key.proto, flow.flags | other.flags, flow.flags & other.flags);
-                (state.limit(), flow.seen.max(other.seen))
-            }
+            Some(other) => (Self::limit_of(key.proto, flow, other), flow.seen.max(other.seen)),
             None => (State::of(key.proto, flow.flags, 0).limit().min(ORPHAN), flow.seen),
         };
         self.idle(seen) >= limit + MARGIN
+    }
+
+    /// The limit of a whole flow. A RST that ends an open connection is given as much time as two
+    /// FINs: the programs cannot know whether the other side believed it, and a forged one is not to
+    /// cut off a connection that pauses. (Its tuple may be taken over sooner.)
+    fn limit_of<const N: usize>(proto: u8, flow: &Flow<N>, other: &Flow<N>) -> u32 {
+        let (either, both) = (flow.flags | other.flags, flow.flags & other.flags);
+        match State::of(proto, either, both) {
+            State::Reset if both & ESTABLISHED != 0 => State::Closed.limit(),
+            state => state.limit(),
+        }
     }
 
     /// Whether a packet used the entry just now. One whose flow is over has been idle for longer

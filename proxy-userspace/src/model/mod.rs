@@ -10,7 +10,9 @@ mod delta;
 mod endpoint;
 mod expand;
 pub(crate) mod family;
+pub mod figures;
 mod frontends;
+pub mod health;
 mod ids;
 mod ledger;
 pub mod limits;
@@ -104,6 +106,7 @@ pub struct Model {
     /// The settings as written.
     settings: Option<Settings>,
     ledger: Ledger,
+    outward: health::Outward,
     /// Services of which something did not fit.
     starved: BTreeSet<ObjectName>,
     /// Whether the first plan after listing is still to come.
@@ -133,6 +136,7 @@ impl Model {
             base: None,
             settings: None,
             ledger: Ledger::default(),
+            outward: health::Outward::default(),
             starved: BTreeSet::new(),
             is_first: true,
             knows_node: true,

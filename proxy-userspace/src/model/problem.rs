@@ -17,6 +17,18 @@ pub enum Subject {
     Other(String),
 }
 
+impl Subject {
+    /// What kind of thing it is, for a metric's label.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Service(_) => "service",
+            Self::Slice(_) => "endpointslice",
+            Self::File(_) => "file",
+            Self::Other(_) => "other",
+        }
+    }
+}
+
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -42,6 +42,7 @@ impl Model {
             self.held.insert(name.clone(), new);
         }
         self.ledger.set(Origin::Service(name.clone()), problems);
+        self.refresh_outward(name);
     }
 
     fn refresh_port(

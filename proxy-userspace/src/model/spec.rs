@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 use ipnet::IpNet;
@@ -102,6 +103,17 @@ pub struct SliceSpec {
     pub ports: Vec<SlicePort>,
     /// Endpoints with a usable address (A6).
     pub endpoints: Vec<Endpoint>,
+    /// What made the control plane write it, where it says so (A97).
+    pub trigger: Option<Trigger>,
+}
+
+/// The change of a Service or Pod that an EndpointSlice follows (A97).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trigger {
+    /// When, since the Unix epoch.
+    pub at: Duration,
+    /// Whether the slice holds IPv6 addresses.
+    pub v6: bool,
 }
 
 /// A port of an EndpointSlice; joins a Service's port by name and protocol (A4).
@@ -143,6 +155,8 @@ pub struct NodeSpec {
     pub addresses: Vec<IpAddr>,
     /// spec.podCIDRs (A17c).
     pub pod_cidrs: Vec<IpNet>,
+    /// Deleted, about to be, or not there: load balancers should send no more (A17d).
+    pub leaving: bool,
 }
 
 /// An object, or a set of objects, changed.

@@ -41,6 +41,7 @@ fn address_flags(ip: IpAddr, config: &Config) -> u32 {
     let node_ports = match &config.node_ports {
         // Link-local addresses mean something else on every link.
         _ if is_link_local_v6(ip) => false,
+        _ if config.without_loopback && ip.is_loopback() => false,
         NodePortAddresses::All => true,
         NodePortAddresses::Primary => config.node_addresses.contains(&ip),
         NodePortAddresses::Within(nets) => {
@@ -165,6 +166,18 @@ mod tests {
             default_v4: Some(2),
             default_v6: None,
         }
+    }
+
+    #[test]
+    fn a101_loopback_addresses_can_be_left_out() {
+        let config = Config { without_loopback: true, ..Config::default() };
+        let served = with_node_ports(&config);
+        assert!(
+            !served.is_empty() && !served.iter().any(|ip| ip.starts_with("127.") || ip == "::1")
+        );
+        // They are the node's own all the same.
+        let (v4, _) = node_addresses(&node(), &config);
+        assert!(v4.contains_key(&Addr::new([127, 0, 0, 1])));
     }
 
     fn with_node_ports(config: &Config) -> Vec<String> {

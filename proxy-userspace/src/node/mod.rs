@@ -10,6 +10,7 @@ pub mod addresses;
 pub mod events;
 pub mod plan;
 pub mod snapshot;
+pub mod sysctl;
 pub mod watch;
 
 use std::{
@@ -30,6 +31,8 @@ pub use watch::watch;
 pub struct Config {
     /// `--nodeport-addresses`.
     pub node_ports: NodePortAddresses,
+    /// Loopback addresses serve no NodePorts (A101).
+    pub without_loopback: bool,
     /// The node's primary addresses (A17a), or `--bind-address`, at most one a family.
     pub node_addresses: Vec<IpAddr>,
     /// How local pods are recognised by interface.

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{cargo, missing::Missing, step};
+use crate::{cache, cargo, missing::Missing, step};
 
 const VERSION: &str = "0.13.0";
 /// The major version of LLVM, which has to be at least that of the compiler.
@@ -47,18 +47,9 @@ fn tools_bin() -> PathBuf {
     cargo::root().join(".tools/bin")
 }
 
-/// Where the built linker is kept: outside the clone, so that a second clone need not build it,
-/// under a name that changes with what it was built from. `SLUICE_TOOLS` names another folder.
+/// Where the built linker is kept.
 fn cache() -> PathBuf {
-    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let user = || env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
-    env::var_os("SLUICE_TOOLS")
-        .map(PathBuf::from)
-        .or_else(|| Some(user()?.join("sluice/tools")))
-        .map_or_else(
-            || cargo::root().join(".tools"),
-            |tools| cargo::root().join(tools).join(format!("bpf-linker-{VERSION}-llvm{LLVM}")),
-        )
+    cache::folder(&format!("bpf-linker-{VERSION}-llvm{LLVM}"))
 }
 
 fn runs(linker: &Path) -> bool {

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -42,6 +42,26 @@ pub(super) fn privileged(target: &str, sluice: &Path, arguments: &[String]) -> R
     Ok(count)
 }
 
+/// The program of a test target of `sluice-tests`, built.
+pub(super) fn test_program(target: &str) -> Result<PathBuf> {
+    let mut command = cargo::cargo("test");
+    command.args(["--locked", "--package", "sluice-tests", "--test", target]);
+    let output = command
+        .args(["--no-run", "--message-format=json-render-diagnostics"])
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("building the tests {target}"))?;
+    let messages = String::from_utf8_lossy(&output.stdout).into_owned();
+    let messages = messages.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let program = |message: serde_json::Value| {
+        (message["target"]["name"] == target)
+            .then(|| message["executable"].as_str().map(PathBuf::from))
+            .flatten()
+    };
+    let program = messages.filter_map(program).next_back();
+    program.with_context(|| format!("building the tests {target} failed"))
+}
+
 fn count(name: &str, command: &mut Command) -> Result<Count> {
     let mut log = step::log_file(name)?;
     let mut child = command
@@ -66,8 +86,15 @@ fn count(name: &str, command: &mut Command) -> Result<Count> {
 }
 
 impl Count {
+    /// Adds the sum of another run.
+    pub(super) fn add_up(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
+    }
+
     /// Adds `test result: ok. 3 passed; 0 failed; 1 ignored; …`; other lines add nothing.
-    fn add(&mut self, line: &str) {
+    pub(super) fn add(&mut self, line: &str) {
         let Some((_, results)) = line.split_once("test result: ") else { return };
         let results = results.split_once(". ").map_or(results, |(_, numbers)| numbers);
         for part in results.split(';') {

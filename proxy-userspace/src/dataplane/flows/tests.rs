@@ -43,7 +43,8 @@ fn answers(proto: u8, flags: u32, idle: u32) -> (FlowKey<V4>, Flow<V4>) {
     (key.opposite(&flow), answer)
 }
 
-/// conntrack's limits, written down once more, without the code under test.
+/// conntrack's limits, written down once more, without the code under test; but for a RST in an open
+/// connection.
 fn reference(proto: u8, one: u32, other: u32) -> u32 {
     let has = |flags: u32, bit: u32| flags & bit != 0;
     if proto != proto::TCP {
@@ -51,7 +52,8 @@ fn reference(proto: u8, one: u32, other: u32) -> u32 {
         return if both { 120 } else { 30 };
     }
     if has(one, RST) || has(other, RST) {
-        10
+        let is_open = has(one, ESTABLISHED) && has(other, ESTABLISHED);
+        if is_open { 120 } else { 10 }
     } else if has(one, FIN) && has(other, FIN) {
         120
     } else if has(one, FIN) || has(other, FIN) {

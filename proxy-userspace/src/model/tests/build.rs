@@ -92,6 +92,7 @@ pub(super) fn slice(service: &str, endpoints: &[&str]) -> SliceSpec {
         service: name(service),
         ports: vec![SlicePort { name: String::new(), protocol: Protocol::Tcp, port: 8080 }],
         endpoints: endpoints.iter().map(|text| endpoint(text)).collect(),
+        trigger: None,
     }
 }
 

@@ -8,11 +8,11 @@ use proptest::prelude::*;
 use super::super::{
     Model,
     spec::{
-        Change, Endpoint, Event, ObjectName, Protocol, ServicePort, ServiceSpec, SlicePort,
-        SliceSpec, TrafficPolicy,
+        Change, Endpoint, Event, ObjectName, Protocol, ServicePort, ServiceSpec, SliceSpec,
+        TrafficPolicy,
     },
 };
-use super::build::{HERE, ip, list, name, net};
+use super::build::{HERE, ip, list, name, net, slice};
 
 pub(super) fn policy() -> impl Strategy<Value = TrafficPolicy> {
     prop_oneof![Just(TrafficPolicy::Cluster), Just(TrafficPolicy::Local)]
@@ -39,11 +39,7 @@ pub(super) fn some_endpoint() -> impl Strategy<Value = Endpoint> {
 
 fn some_slice() -> impl Strategy<Value = SliceSpec> {
     (0..4u8, proptest::collection::vec(some_endpoint(), 0..5)).prop_map(|(service, endpoints)| {
-        SliceSpec {
-            service: name(&format!("s{service}")),
-            ports: vec![SlicePort { name: String::new(), protocol: Protocol::Tcp, port: 8080 }],
-            endpoints,
-        }
+        SliceSpec { endpoints, ..slice(&format!("s{service}"), &[]) }
     })
 }
 

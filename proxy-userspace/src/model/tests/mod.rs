@@ -4,6 +4,7 @@ mod audit;
 mod build;
 mod cluster_ips;
 mod generate;
+mod health;
 mod limits;
 mod order;
 mod properties;

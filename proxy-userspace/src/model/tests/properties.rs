@@ -5,10 +5,10 @@ use proptest::prelude::*;
 use super::super::{
     endpoint,
     limits::Limits,
-    spec::{Endpoint, Event, Protocol, SlicePort, SliceSpec},
+    spec::{Endpoint, Event, SliceSpec},
     topology::Place,
 };
-use super::build::{HERE, World, ip, model, name};
+use super::build::{HERE, World, ip, model, slice};
 use super::generate::{Objects, objects, policy, some_endpoint, some_event};
 use super::reference;
 use crate::dataplane::{apply, fake::FakeMaps};
@@ -160,13 +160,9 @@ proptest! {
         for (i, endpoint) in endpoints.iter_mut().enumerate() {
             endpoint.address = ip(&format!("10.1.0.{}", i + 1));
         }
-        let slice = SliceSpec {
-            service: name("web"),
-            ports: vec![SlicePort { name: String::new(), protocol: Protocol::Tcp, port: 8080 }],
-            endpoints: endpoints.clone(),
-        };
+        let web = SliceSpec { endpoints: endpoints.clone(), ..slice("web", &[]) };
         let port = super::build::port("", 80);
-        let union = endpoint::union::<4>(std::iter::once(&slice), &port);
+        let union = endpoint::union::<4>(std::iter::once(&web), &port);
         let policy = endpoint::Policy { internal, external, exposed };
         let choice = endpoint::choose(&union, policy, &Place { node: HERE, zone });
         let shown = |list: &[endpoint::Target<4>]| {

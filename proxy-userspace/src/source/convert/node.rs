@@ -21,8 +21,19 @@ pub fn node(object: &core::Node) -> Converted<NodeSpec> {
         zone: zone.cloned().unwrap_or_default(),
         addresses: addresses(object.status.as_ref(), &mut report),
         pod_cidrs: pod_cidrs(object.spec.as_ref(), &mut report),
+        leaving: is_leaving(object),
     };
     report.finish(value)
+}
+
+/// The cluster autoscaler marks a Node so before it deletes it.
+const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
+
+/// A17d.
+fn is_leaving(object: &core::Node) -> bool {
+    let spec = object.spec.as_ref();
+    let mut taints = spec.and_then(|spec| spec.taints.as_deref()).unwrap_or_default().iter();
+    object.metadata.deletion_timestamp.is_some() || taints.any(|taint| taint.key == TO_BE_DELETED)
 }
 
 /// The first address, internal before external, and the first of the other family (A17a).
@@ -106,6 +117,15 @@ mod tests {
         assert_eq!(spec.pod_cidrs.len(), 2);
         assert_eq!(found.problems.len(), 1);
         assert_eq!(found.problems[0].subject, Subject::Other("Node n1".into()));
+    }
+
+    #[test]
+    fn a17d_a_node_that_leaves() {
+        let leaves = |object| convert(object).value.unwrap().leaving;
+        let taint = |key: &str| json!({"spec": {"taints": [{"key": key, "effect": "NoSchedule"}]}});
+        assert!(!leaves(taint("node.kubernetes.io/unreachable")));
+        assert!(leaves(taint("ToBeDeletedByClusterAutoscaler")));
+        assert!(leaves(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})));
     }
 
     #[test]

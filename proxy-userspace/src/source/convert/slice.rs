@@ -1,17 +1,21 @@
 //! EndpointSlices.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
-use k8s_openapi::api::discovery::v1 as discovery;
+use jiff::Timestamp;
+use k8s_openapi::{api::discovery::v1 as discovery, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 
 use super::{Converted, Report, has_label, object_name, parse_ip};
 use crate::model::{
     problem::Subject,
-    spec::{Endpoint, ObjectName, SlicePort, SliceSpec},
+    spec::{Endpoint, ObjectName, SlicePort, SliceSpec, Trigger},
 };
 
 /// Names the Service that a slice belongs to (A3).
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// When the control plane learned of the change behind a slice.
+const TRIGGER: &str = "endpoints.kubernetes.io/last-change-trigger-time";
 
 /// Slices of headless Services have it (A3).
 const HEADLESS: &str = "service.kubernetes.io/headless";
@@ -41,7 +45,16 @@ pub fn slice(object: &discovery::EndpointSlice) -> Converted<SliceSpec> {
     let ports =
         object.ports.iter().flatten().filter_map(|port| slice_port(port, &mut report)).collect();
     let endpoints = endpoints(object.endpoints.as_deref().unwrap_or_default(), v4, &mut report);
-    report.finish(SliceSpec { service, ports, endpoints })
+    report.finish(SliceSpec { service, ports, endpoints, trigger: trigger(meta, !v4) })
+}
+
+/// When whatever this slice follows from happened (A97). Only a metric depends on it, so what cannot
+/// be read is left out.
+fn trigger(meta: &ObjectMeta, v6: bool) -> Option<Trigger> {
+    let text = meta.annotations.as_ref()?.get(TRIGGER)?;
+    let time: Timestamp = text.parse().ok()?;
+    let at = Duration::from_millis(u64::try_from(time.as_millisecond()).ok()?);
+    Some(Trigger { at, v6 })
 }
 
 /// A port with a name and a number (A5).

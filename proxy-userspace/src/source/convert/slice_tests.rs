@@ -113,3 +113,19 @@ fn a6_a_million_endpoints_take_linear_time() {
     assert_eq!(super::endpoints(&endpoints, true, &mut report), []);
     assert_eq!(report.problems.len(), 1);
 }
+
+#[test]
+fn a97_carries_the_time_of_the_change_behind_it() {
+    let with = |time: &str| {
+        let object = json!({"metadata": {
+            "name": "web-1", "namespace": "shop",
+            "labels": {"kubernetes.io/service-name": "web"},
+            "annotations": {"endpoints.kubernetes.io/last-change-trigger-time": time},
+        }});
+        convert(object).value.unwrap().trigger
+    };
+    let at = Duration::from_millis(1_500);
+    assert_eq!(with("1970-01-01T00:00:01.5Z"), Some(Trigger { at, v6: false }));
+    assert_eq!(with("soon"), None);
+    assert_eq!(convert(json!({})).value.unwrap().trigger, None);
+}

@@ -18,7 +18,8 @@ use crate::model::spec::Event;
 /// whole once it is listed, then change by change. Outages are waited out: this ends only when
 /// the receiver is gone.
 ///
-/// No `Event::Node` comes while the Node does not exist; a problem about it does.
+/// While the Node does not exist, its spec is the last one known, marked as leaving, and a problem
+/// says so.
 pub async fn run(connection: &Connection, node_name: &str, events: Sender<Event>) {
     let follow = follow::Follow { connection, events };
     tokio::join!(

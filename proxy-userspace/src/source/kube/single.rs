@@ -33,8 +33,9 @@ impl OwnNode {
 
     fn tell(&mut self, converted: Converted<NodeSpec>) -> Vec<Event> {
         let mut events = Vec::new();
-        // The last zone and addresses stay; the model waits to hear that there are none (A17).
-        let gone = || self.told.clone().unwrap_or_default();
+        // The last zone and addresses stay; that there is no Node is told (A17d), and the model waits
+        // to hear it (A17).
+        let gone = || NodeSpec { leaving: true, ..self.told.clone().unwrap_or_default() };
         let converted = Converted { value: converted.value.or_else(|| Some(gone())), ..converted };
         if let Some(spec) = converted.value
             && self.told.as_ref() != Some(&spec)
