@@ -44,6 +44,7 @@ fn objects() -> [Event; 3] {
         service: web.clone(),
         ports: vec![SlicePort { name: "http".into(), protocol, port: 8080 }],
         endpoints: vec![endpoint],
+        trigger: None,
     };
     [
         Event::Services(Change::Replace([(web.clone(), service)].into())),

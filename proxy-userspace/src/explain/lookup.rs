@@ -61,9 +61,11 @@ fn node_port<'a, const N: usize>(
         return None;
     };
     if flags & NODE_PORTS == 0 {
-        let text =
-            format!("--nodeport-addresses does not let {at} serve NodePorts, such as {name}'s");
-        steps.rule("A23", text);
+        let by = match flags & LOOPBACK {
+            0 => "--nodeport-addresses",
+            _ => "--nodeport-addresses and --iptables-localhost-nodeports",
+        };
+        steps.rule("A23", format!("{at} does not serve NodePorts, such as {name}'s; see {by}"));
         return None;
     }
     if flags & LOOPBACK != 0 {

@@ -79,7 +79,7 @@ impl World {
         model.handle(Event::Node(NodeSpec {
             zone: self.zone.to_owned(),
             addresses: node,
-            pod_cidrs: Vec::new(),
+            ..NodeSpec::default()
         }));
         let cidrs = ["10.96.0.0/16", "fd00:10:96::/112"].map(|net| net.parse().expect("a network"));
         model.handle(Event::ServiceCidrs(cidrs.to_vec()));
@@ -231,8 +231,9 @@ fn slice() -> impl Strategy<Value = SliceSpec> {
         };
         ports.into_iter().map(port).collect()
     });
-    (name(&["a", "b", "c"]), ports, vec(endpoint(), 1..4))
-        .prop_map(|(service, ports, endpoints)| SliceSpec { service, ports, endpoints })
+    (name(&["a", "b", "c"]), ports, vec(endpoint(), 1..4)).prop_map(
+        |(service, ports, endpoints)| SliceSpec { service, ports, endpoints, trigger: None },
+    )
 }
 
 fn endpoint() -> impl Strategy<Value = Endpoint> {

@@ -30,6 +30,9 @@ pub(super) fn view(explain: Explain, folder: &Path) -> Result<(View, u32), Refus
         return Err(Refusal::usage("--manifests needs --node, the name of the node to answer for"));
     }
     let config = Config::from_flags(flags).map_err(|e| Refusal::usage(e.to_string()))?;
+    for warning in &config.warnings {
+        eprintln!("sluice: {warning}");
+    }
     let (mut events, unserved) =
         manifest::read(folder, &config.node_name).map_err(Refusal::usage)?;
     let mut node = NodeSpec::default();
