@@ -121,6 +121,10 @@ pub mod flags {
     /// With [`IDENTITY`] at ingress: the answer to a datagram that this node sent from a NodePort's
     /// number. Only what the node sends keeps the entry alive.
     pub const OWN: u32 = 1 << 6;
+    /// With [`MASQUERADE`] and [`PENDING`]: only if the packet leaves by the device where the flow
+    /// began. It is a bridge whose port had no programs: without the masquerade, an answer from
+    /// another of its ports would pass below it.
+    pub const TURNING: u32 = 1 << 7;
 }
 
 abi! {

@@ -1,4 +1,5 @@
-//! FRAGMENTS: the ports of a datagram, for its fragments that do not carry them.
+//! FRAGMENTS: the ports of a datagram, for its fragments that do not carry them. EARLY: copies of
+//! fragments that came before the one with the ports.
 
 use crate::{
     abi,
@@ -33,7 +34,39 @@ pub struct FragmentPorts {
     pub dst: Port,
 }
 
+/// Fragments of one datagram that may come before its first.
+pub const EARLY_SLOTS: u32 = 8;
+/// Bytes of an early fragment that are kept, from the IP header on; a larger one is not.
+pub const EARLY_BYTES: usize = 2_036;
+
+/// An early fragment's place.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EarlyKey<const N: usize> {
+    /// Its datagram.
+    pub datagram: FragmentKey<N>,
+    /// Below [`EARLY_SLOTS`]; the places of a datagram are taken in order.
+    pub slot: u32,
+}
+
+/// A copy of an early fragment.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Early {
+    /// When it came, in seconds of `CLOCK_MONOTONIC`.
+    pub seen: u32,
+    /// Bytes of it.
+    pub length: u32,
+    /// Its offset as it stands in the packet, without the flags.
+    pub offset: u32,
+    /// The fragment, from the IP header on.
+    pub bytes: [u8; EARLY_BYTES],
+}
+
 abi! {
+    EarlyKey<V4> = 20,
+    EarlyKey<V6> = 44,
+    Early = 2_048,
     FragmentKey<V4> = 16,
     FragmentKey<V6> = 40,
     FragmentPorts = 4,

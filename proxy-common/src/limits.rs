@@ -10,6 +10,8 @@ pub const BACKENDS: u32 = 262_144;
 pub const FLOWS: u32 = 262_144;
 /// Datagrams whose fragments are on their way.
 pub const FRAGMENTS: u32 = 8_192;
+/// Fragments that wait for their first (about 2,150 bytes each).
+pub const EARLY: u32 = 512;
 /// Entries of sockets that the socket hooks translated, two a peer.
 pub const SOCKETS: u32 = 65_536;
 /// Clients of services with session affinity (about 88 or 104 bytes each).

@@ -65,6 +65,8 @@ reasons! {
         "An ICMP error that quotes a translated packet was translated with it.",
     Fragment "fragment" Pass
         "A later fragment was rewritten as its first fragment was.",
+    EarlyFragment "early-fragment" Pass
+        "A fragment came before its first: it went on as it came, and a copy waits to follow it.",
     SocketForward "socket-forward" Pass
         "A process of the host connected or sent to a service: the socket got a backend's address.",
     NoEndpoints "no-endpoints" Reject
@@ -99,6 +101,10 @@ reasons! {
         "A slot names a backend that is not there; the controller's audit repairs this.",
     FlowTable "flow-table" Drop
         "The flow table refused a new entry.",
+    LostFragment "lost-fragment" Drop
+        "The copy of an early fragment was gone when its first came.",
+    SctpFragment "sctp-fragment" Drop
+        "A fragmented SCTP packet needs another port, and its CRC cannot be updated.",
     Rewrite "rewrite" Drop
         "The kernel refused to change the packet.",
 }

@@ -12,8 +12,8 @@ use sluice_common::{
 
 use crate::{
     maps::{
-        self, Affinities, Backends, Flows, Fragments, Frontends, NodeAddrs, Prefixes, Slots,
-        Sockets,
+        self, Affinities, Backends, Earlies, Flows, Fragments, Frontends, NodeAddrs, Prefixes,
+        Slots, Sockets,
     },
     packet::{Packet, cursor::Skb, ipv4, ipv6},
 };
@@ -38,6 +38,7 @@ pub trait Family<const N: usize> {
     fn flows() -> &'static Flows<N>;
     fn node_addrs() -> &'static NodeAddrs<N>;
     fn fragments() -> &'static Fragments<N>;
+    fn early() -> &'static Earlies<N>;
     fn sockets() -> &'static Sockets<N>;
     fn affinities() -> &'static Affinities<N>;
     fn prefixes() -> &'static Prefixes<N>;
@@ -80,6 +81,10 @@ impl Family<V4> for Ip<V4> {
     #[inline(always)]
     fn fragments() -> &'static Fragments<V4> {
         &maps::FRAGMENTS_V4
+    }
+    #[inline(always)]
+    fn early() -> &'static Earlies<V4> {
+        &maps::EARLY_V4
     }
     #[inline(always)]
     fn sockets() -> &'static Sockets<V4> {
@@ -144,6 +149,10 @@ impl Family<V6> for Ip<V6> {
     #[inline(always)]
     fn fragments() -> &'static Fragments<V6> {
         &maps::FRAGMENTS_V6
+    }
+    #[inline(always)]
+    fn early() -> &'static Earlies<V6> {
+        &maps::EARLY_V6
     }
     #[inline(always)]
     fn sockets() -> &'static Sockets<V6> {

@@ -15,7 +15,7 @@ use sluice_common::{
     affinity::{Affinity, AffinityKey},
     backend::Backend,
     flow::{Flow, FlowKey},
-    fragment::{FragmentKey, FragmentPorts},
+    fragment::{Early, EarlyKey, FragmentKey, FragmentPorts},
     frontend::{Frontend, FrontendKey},
     iface::Iface,
     limits,
@@ -45,6 +45,8 @@ pub type NodeAddrs<const N: usize> =
 /// Fragmented datagram → its ports. Written by the tc programs; the oldest give way when full.
 pub type Fragments<const N: usize> =
     LruHashMap<FragmentKey<N>, FragmentPorts, { limits::FRAGMENTS as usize }>;
+/// Early fragment → a copy of it. Written by the tc programs; the oldest give way when full.
+pub type Earlies<const N: usize> = LruHashMap<EarlyKey<N>, Early, { limits::EARLY as usize }>;
 /// Socket and peer → the other name of the peer. Written by the socket hooks.
 pub type Sockets<const N: usize> =
     LruHashMap<SocketKey<N>, SocketPeer<N>, { limits::SOCKETS as usize }>;
@@ -115,6 +117,13 @@ pub static NODE_ADDRS_V6: NodeAddrs<V6> = HashMap::new();
 pub static FRAGMENTS_V4: Fragments<V4> = LruHashMap::new();
 #[btf_map]
 pub static FRAGMENTS_V6: Fragments<V6> = LruHashMap::new();
+#[btf_map]
+pub static EARLY_V4: Earlies<V4> = LruHashMap::new();
+#[btf_map]
+pub static EARLY_V6: Earlies<V6> = LruHashMap::new();
+/// Where an early fragment is copied to on its way into EARLY: the stack is too small.
+#[btf_map]
+pub static EARLY_COPY: PerCpuArray<Early, 1> = PerCpuArray::new();
 #[btf_map]
 pub static SOCKETS_V4: Sockets<V4> = LruHashMap::new();
 #[btf_map]

@@ -18,7 +18,7 @@ use testbed::{
     wire::{Ask, Transport},
 };
 
-use crate::cases::{answered, soon, within};
+use crate::cases::{SLOW, answered, within};
 use crate::world::{PORT, World, vip};
 
 /// Within seconds, the issue says; the controller looks every five.
@@ -39,7 +39,7 @@ fn detached_programs_and_deleted_pins_come_back() {
         }
         Ok(())
     };
-    soon(reached).unwrap();
+    within(SLOW, reached).unwrap();
     for link in &before {
         let link = sys::open(link, false).unwrap();
         sys::link_detach(link.as_fd()).unwrap();
@@ -65,7 +65,7 @@ fn an_audit_repairs_the_maps() {
     world.start();
     let (node, pod) = (world.cluster.node(1).unwrap(), world.cluster.pod(2).unwrap());
     let ask = Ask::new(Transport::Tcp, vip(1, Family::V4)).timeout_ms(300);
-    soon(|| answered(ask, pod, "pod1").map(drop)).unwrap();
+    within(SLOW, || answered(ask, pod, "pod1").map(drop)).unwrap();
     let std::net::IpAddr::V4(address) = ask.target.ip() else { panic!("an IPv4 address") };
     let key = FrontendKey::<V4>::new(Addr::new(address.octets()), Port::new(PORT), proto::TCP);
     let pins = Pins::new(node.bpf_root());
@@ -73,7 +73,7 @@ fn an_audit_repairs_the_maps() {
     frontends.remove(&key).unwrap();
     assert!(pod.once(ask).is_err(), "nobody serves the ClusterIP");
     world.sluices[0].audit().unwrap();
-    soon(|| answered(ask, pod, "pod1").map(drop)).unwrap();
+    within(SLOW, || answered(ask, pod, "pod1").map(drop)).unwrap();
     let log = world.sluices[0].log();
     assert!(log.contains("repaired 1 frontends"), "{log}");
     // A second one finds nothing.

@@ -8,6 +8,7 @@ use testbed::wire::{Ask, Transport};
 use testbed::{Cluster, Place, Topology};
 
 use crate::cases::{Cases, answered};
+use crate::policies;
 use crate::world::{World, is_nodes, on_node, ruled, vip};
 
 /// Backend on node 1, on node 2, in the host network of node 1, of node 2: and who answers.
@@ -77,6 +78,8 @@ fn both(topology: Topology) {
         world.serve_host(3, 1);
         world.serve_host(4, 2);
         world.serve(ALL, &[1, 2, 3, 4]);
+        policies::serve_local(&world);
+        policies::serve_empty(&world);
         world.start();
         let cases = Cases::new(format!("{topology:?}, rules {rules}"));
         let cluster = &world.cluster;
@@ -86,6 +89,8 @@ fn both(topology: Topology) {
         paths.by_outside();
         paths.spread().unwrap();
         paths.untouched().unwrap();
+        policies::local_policies(&world, &mut paths.cases);
+        policies::without_endpoints(&world, &mut paths.cases);
         paths.cases.finish();
     }
 }
@@ -96,8 +101,8 @@ impl Paths<'_> {
         name: &str,
         from: &Place,
         who: &str,
-        target: impl Fn(Family) -> SocketAddr,
-        seen: impl Fn(Family) -> Seen,
+        target: impl Fn(Family) -> SocketAddr + Sync,
+        seen: impl Fn(Family) -> Seen + Sync,
     ) {
         self.cases.each(format!("{name} of {who}, by {}", from.name()), |family, transport| {
             let reply = answered(Ask::new(transport, target(family)), from, who)?;

@@ -6,35 +6,32 @@ use testbed::wire::{Ask, Transport};
 use testbed::{Place, Service, Slice, Topology};
 
 use crate::cases::{Cases, answered, dropped, refused};
-use crate::world::{PORT, World, is_nodes, name, node_port, on_node, ruled, vip};
+use crate::world::{PORT, World, is_nodes, name, node_port, on_node, vip};
 
 /// `externalTrafficPolicy: Local`, its endpoint on node 2.
-const EXTERNAL: u8 = 1;
+const EXTERNAL: u8 = 11;
 /// `internalTrafficPolicy: Local`, its endpoint on node 1.
-const INTERNAL: u8 = 2;
+const INTERNAL: u8 = 12;
 /// `externalTrafficPolicy: Local`, one endpoint on each node.
-const SPLIT: u8 = 3;
+const SPLIT: u8 = 13;
+/// Services without endpoints.
+const EMPTY: [u8; 3] = [21, 22, 23];
 
-#[test]
-fn local_policies() {
-    for topology in Topology::ALL {
-        for rules in [false, true] {
-            let mut world =
-                if rules { World::build(ruled(topology)) } else { World::bare(topology) };
-            world.service(EXTERNAL, Service::external_local);
-            world.endpoints(EXTERNAL, &[3]).unwrap();
-            world.service(INTERNAL, Service::internal_local);
-            world.endpoints(INTERNAL, &[1]).unwrap();
-            world.service(SPLIT, Service::external_local);
-            world.endpoints(SPLIT, &[1, 3]).unwrap();
-            world.start();
-            let mut cases = Cases::new(format!("policies, {topology:?}, rules {rules}"));
-            outside(&world, &mut cases);
-            short_circuit(&world, &mut cases).unwrap();
-            internal(&world, &mut cases).unwrap();
-            cases.finish();
-        }
-    }
+/// Writes the Services of [`local_policies`].
+pub(crate) fn serve_local(world: &World) {
+    world.service(EXTERNAL, Service::external_local);
+    world.endpoints(EXTERNAL, &[3]).unwrap();
+    world.service(INTERNAL, Service::internal_local);
+    world.endpoints(INTERNAL, &[1]).unwrap();
+    world.service(SPLIT, Service::external_local);
+    world.endpoints(SPLIT, &[1, 3]).unwrap();
+}
+
+/// Who reaches what under the policy Local.
+pub(crate) fn local_policies(world: &World, cases: &mut Cases) {
+    outside(world, cases);
+    short_circuit(world, cases).unwrap();
+    internal(world, cases).unwrap();
 }
 
 fn outside(world: &World, cases: &mut Cases) {
@@ -157,24 +154,19 @@ fn loopback(family: Family, port: u16) -> std::net::SocketAddr {
     }
 }
 
-#[test]
-fn without_endpoints() {
-    for topology in Topology::ALL {
-        for rules in [false, true] {
-            let mut world =
-                if rules { World::build(ruled(topology)) } else { World::bare(topology) };
-            world.serve(1, &[]);
-            // A Service without any slice, and one whose policies change nothing about it.
-            world.service(2, |service| service);
-            world.service(3, |service| service.external_local().internal_local());
-            world.endpoints(3, &[]).unwrap();
-            world.start();
-            let mut cases = Cases::new(format!("no endpoints, {topology:?}, rules {rules}"));
-            for number in [1, 2, 3] {
-                refusals(&world, &mut cases, number).unwrap();
-            }
-            cases.finish();
-        }
+/// Writes the Services of [`without_endpoints`].
+pub(crate) fn serve_empty(world: &World) {
+    world.serve(EMPTY[0], &[]);
+    // A Service without any slice, and one whose policies change nothing about it.
+    world.service(EMPTY[1], |service| service);
+    world.service(EMPTY[2], |service| service.external_local().internal_local());
+    world.endpoints(EMPTY[2], &[]).unwrap();
+}
+
+/// Everybody is refused by Services without endpoints.
+pub(crate) fn without_endpoints(world: &World, cases: &mut Cases) {
+    for number in EMPTY {
+        refusals(world, cases, number).unwrap();
     }
 }
 
@@ -183,23 +175,25 @@ fn refusals(world: &World, cases: &mut Cases, number: u8) -> Result<()> {
     let cluster = &world.cluster;
     let people: [&Place; 5] =
         [cluster.pod(1)?, cluster.pod(3)?, cluster.node(1)?, cluster.client(), cluster.outsider()];
+    let mut asks = Vec::new();
     for person in people {
         for family in Family::BOTH {
             for transport in [Transport::Tcp, Transport::Udp] {
                 if (family, transport) == (Family::V6, Transport::Tcp) {
                     continue;
                 }
-                let who = format!("{} {family:?} {transport:?} of {}", person.name(), name(number));
-                cases.case(format!("ClusterIP by {who}"), || {
-                    refused(Ask::new(transport, vip(number, family)), person)
-                });
-                for node in [1, 2] {
-                    cases.case(format!("NodePort of node{node} by {who}"), || {
-                        refused(Ask::new(transport, on_node(node, number, family)), person)
-                    });
-                }
+                let targets =
+                    [vip(number, family), on_node(1, number, family), on_node(2, number, family)];
+                asks.extend(targets.map(|target| (person, Ask::new(transport, target))));
             }
         }
+    }
+    // Not more at once, or the time that each takes says nothing.
+    for asks in asks.chunks(9) {
+        cases.together(asks, |(person, ask)| {
+            let name = format!("{} by {:?} at {}", name(number), ask.transport, ask.target);
+            (format!("{name} by {}", person.name()), refused(*ask, person))
+        });
     }
     Ok(())
 }

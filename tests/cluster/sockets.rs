@@ -8,7 +8,7 @@ use testbed::address::Family;
 use testbed::wire::{Ask, FailureKind, Transport};
 use testbed::{Slice, Sluice, Source, Topology};
 
-use crate::cases::{Cases, answered, soon, within};
+use crate::cases::{Cases, SLOW, answered, within};
 use crate::world::{World, name, vip};
 
 /// A73, A74, C1–C5: the socket is told once that its endpoint left; connected again, it reaches
@@ -57,7 +57,7 @@ fn replaced(world: &World, family: Family) -> Result<()> {
     world.endpoints(1, &[1])?;
     let host = world.cluster.node(1)?;
     let ask = Ask::new(Transport::Udp, vip(1, family)).timeout_ms(500);
-    soon(|| answered(ask, host, "pod1").map(drop))?;
+    within(SLOW, || answered(ask, host, "pod1").map(drop))?;
     let (held, other) = (host.open(ask)?, host.open(Ask::new(Transport::Udp, vip(2, family)))?);
     let direct = host.open(Ask::new(
         Transport::Udp,
@@ -83,7 +83,7 @@ fn emptied(world: &World, family: Family) -> Result<()> {
     world.endpoints(1, &[3])?;
     let host = world.cluster.node(1)?;
     let ask = Ask::new(Transport::Udp, vip(1, family)).timeout_ms(500);
-    soon(|| answered(ask, host, "pod3").map(drop))?;
+    within(SLOW, || answered(ask, host, "pod3").map(drop))?;
     let held = host.open(ask)?;
     ensure!(held.echo()?.who == "pod3");
     world.endpoints(1, &[])?;

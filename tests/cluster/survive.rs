@@ -3,36 +3,37 @@
 
 use anyhow::{Result, ensure};
 use testbed::{
-    Place, Sluice, Source, Topology,
+    Sluice, Source, Topology,
     address::Family,
     wire::{Ask, Transport},
 };
 
-use crate::world::{World, on_node, vip};
+use crate::{
+    cases::{SLOW, within},
+    state::holds,
+    streams::Streams,
+    world::{World, on_node, vip},
+};
 
 /// Connections held from a pod; a tenth of it from the node and from outside.
 const CONNECTIONS: u32 = 1_000;
 
 #[test]
 fn open_connections_survive_their_endpoints_leaving() {
+    let mut world = World::bare(Topology::Bridge);
+    world.serve(1, &[1, 3]);
+    world.start();
+    let cluster = &world.cluster;
     for family in Family::BOTH {
-        let mut world = World::bare(Topology::Bridge);
-        world.serve(1, &[1, 3]);
-        world.start();
-        let cluster = &world.cluster;
+        world.endpoints(1, &[1, 3]).unwrap();
+        within(SLOW, || holds(cluster, &[(1, &[1, 3])])).unwrap();
         let held = [
             cluster.pod(2).unwrap().hold(vip(1, family), CONNECTIONS).unwrap(),
             cluster.node(1).unwrap().hold(vip(1, family), CONNECTIONS / 10).unwrap(),
             cluster.client().hold(on_node(1, 1, family), CONNECTIONS / 10).unwrap(),
         ];
         world.endpoints(1, &[4]).unwrap();
-        let client = cluster.client();
-        crate::cases::soon(|| {
-            let reply = client.tcp(on_node(1, 1, family))?;
-            ensure!(reply.who == "pod4", "{reply:?}");
-            Ok(())
-        })
-        .unwrap();
+        within(SLOW, || holds(cluster, &[(1, &[4])])).unwrap();
         for held in &held {
             let answers = held.echo_all().unwrap();
             let lost: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
@@ -47,22 +48,9 @@ fn the_controller_s_end_and_return_are_not_noticed() {
     world.serve(1, &[1, 3]);
     world.start();
     let cluster = &world.cluster;
-    let (pod, host) = (cluster.pod(2).unwrap(), cluster.node(1).unwrap());
-    let people: [(&Place, bool); 3] = [(pod, false), (host, false), (cluster.client(), true)];
     let before = services(&world);
     for end in [Sluice::stop, Sluice::kill] {
-        let mut traffic = Vec::new();
-        for (from, outside) in people {
-            for family in Family::BOTH {
-                let target = if outside { on_node(1, 1, family) } else { vip(1, family) };
-                for (transport, fresh) in
-                    [(Transport::Tcp, true), (Transport::Tcp, false), (Transport::Udp, true)]
-                {
-                    let ask = Ask::new(transport, target);
-                    traffic.push((from.name(), ask, from.traffic(ask, 5, fresh).unwrap()));
-                }
-            }
-        }
+        let streams = Streams::start(cluster, 1);
         for sluice in &mut world.sluices {
             end(sluice).unwrap();
         }
@@ -73,14 +61,7 @@ fn the_controller_s_end_and_return_are_not_noticed() {
             *sluice = Sluice::start(cluster.node(n + 1).unwrap(), source).unwrap();
             sluice.wait_ready().unwrap();
         }
-        for (from, ask, traffic) in traffic {
-            let tally = traffic.stop().unwrap();
-            assert!(
-                tally.answered > 50 && tally.failed == 0,
-                "{from} to {}: {tally:?}",
-                ask.target
-            );
-        }
+        streams.unharmed();
         assert_eq!(services(&world), before, "ids and ranges stay");
     }
 }

@@ -18,9 +18,10 @@ fn twins(topology: Topology) -> World {
 }
 
 #[test]
-fn one_port_to_two_services_and_their_endpoint() {
+fn one_port_to_two_services_and_their_endpoint_and_bulk() {
     for topology in [Topology::Bridge, Topology::Routed] {
         let world = twins(topology);
+        bulk_arrives_whole(&world);
         let cluster = &world.cluster;
         for family in Family::BOTH {
             let direct = cluster.pod(3).unwrap().address().port(family, SERVER_PORT);
@@ -50,9 +51,7 @@ fn one_port_to_two_services_and_their_endpoint() {
     }
 }
 
-#[test]
-fn bulk_arrives_whole() {
-    let world = twins(Topology::Bridge);
+fn bulk_arrives_whole(world: &World) {
     let cluster = &world.cluster;
     for family in Family::BOTH {
         for bytes in [200_000, 50_000_000] {

@@ -42,12 +42,9 @@ impl World {
         }
     }
 
-    /// Writes a Service for TCP and UDP with a NodePort, [`node_port`].
+    /// Writes a [`service`].
     pub(crate) fn service(&self, number: u8, change: impl FnOnce(Service) -> Service) {
-        let service = Service::new(&name(number), address::service(number))
-            .tcp(PORT, Some(node_port(number)))
-            .udp(PORT, Some(node_port(number)));
-        self.manifests.service(&change(service)).unwrap();
+        self.manifests.service(&change(service(number))).unwrap();
     }
 
     /// Writes a Service and its pods.
@@ -66,12 +63,24 @@ impl World {
 
     /// Writes a Service's endpoints anew.
     pub(crate) fn endpoints(&self, number: u8, pods: &[usize]) -> Result<()> {
-        let mut slice = Slice::new(&name(number));
-        for pod in pods {
-            slice = slice.pod(self.cluster.pod(*pod)?);
-        }
-        self.manifests.slice(&slice)
+        self.manifests.slice(&slice(&self.cluster, number, pods)?)
     }
+}
+
+/// A Service for TCP and UDP with a NodePort, [`node_port`].
+pub(crate) fn service(number: u8) -> Service {
+    Service::new(&name(number), address::service(number))
+        .tcp(PORT, Some(node_port(number)))
+        .udp(PORT, Some(node_port(number)))
+}
+
+/// A Service's endpoints.
+pub(crate) fn slice(cluster: &Cluster, number: u8, pods: &[usize]) -> Result<Slice> {
+    let mut slice = Slice::new(&name(number));
+    for pod in pods {
+        slice = slice.pod(cluster.pod(*pod)?);
+    }
+    Ok(slice)
 }
 
 /// A Service's name.

@@ -6,26 +6,36 @@ use sluice_common::{net::proto, reason::Reason};
 use testbed::packet::{
     Datagram,
     Hook::{self, Egress, Ingress},
-    Lab, NEXT, Service, udp,
+    IcmpError, Lab, NEXT, Service, udp,
 };
 
-use super::FAMILIES;
+use super::{FAMILIES, Through};
 
 /// Payload bytes of the first fragment, UDP's header included.
 const FIRST: usize = 64;
 
-/// The fragments of a datagram: frames.
-fn split(packet: &Datagram, id: u8) -> Vec<Vec<u8>> {
+/// The two fragments of a datagram: frames.
+pub(super) fn split(packet: &Datagram, id: u8) -> Vec<Vec<u8>> {
+    let size = packet.bytes().len() - if packet.src.is_ipv4() { 34 } else { 54 };
+    split_every(packet, id, FIRST, size.next_multiple_of(8))
+}
+
+/// Its fragments: of `first` bytes, and then of `size` each.
+pub(super) fn split_every(packet: &Datagram, id: u8, first: usize, size: usize) -> Vec<Vec<u8>> {
     let whole = packet.bytes();
     let header = if packet.src.is_ipv4() { 34 } else { 54 };
     let (ip, payload) = whole.split_at(header);
-    let (first, rest) = payload.split_at(FIRST);
-    [(first, 0, true), (rest, FIRST, false)]
-        .map(|(part, offset, more)| match packet.src.ip() {
-            IpAddr::V4(_) => fragment_v4(ip, part, offset, more, id),
-            IpAddr::V6(_) => fragment_v6(ip, part, offset, more, id),
-        })
-        .to_vec()
+    let (mut fragments, mut at) = (vec![], 0);
+    while at < payload.len() {
+        let end = payload.len().min(if at == 0 { first } else { at + size });
+        let (part, more) = (&payload[at..end], end < payload.len());
+        fragments.push(match packet.src.ip() {
+            IpAddr::V4(_) => fragment_v4(ip, part, at, more, id),
+            IpAddr::V6(_) => fragment_v6(ip, part, at, more, id),
+        });
+        at = end;
+    }
+    fragments
 }
 
 fn fragment_v4(ip: &[u8], part: &[u8], offset: usize, more: bool, id: u8) -> Vec<u8> {
@@ -43,7 +53,7 @@ fn fragment_v4(ip: &[u8], part: &[u8], offset: usize, more: bool, id: u8) -> Vec
 
 fn fragment_v6(ip: &[u8], part: &[u8], offset: usize, more: bool, id: u8) -> Vec<u8> {
     let field = (offset as u16 | u16::from(more)).to_be_bytes();
-    let extension = [proto::UDP, 0, field[0], field[1], 0, 0, 0, id];
+    let extension = [ip[20], 0, field[0], field[1], 0, 0, 0, id];
     let mut frame = [ip, &extension, part].concat();
     let length = (extension.len() + part.len()) as u16;
     frame[18..20].copy_from_slice(&length.to_be_bytes());
@@ -58,7 +68,7 @@ fn header_sum(header: &[u8]) -> u16 {
 }
 
 /// The datagram that fragments make up, with every checksum checked.
-fn join(fragments: &[Vec<u8>]) -> Datagram {
+pub(super) fn join(fragments: &[Vec<u8>]) -> Datagram {
     let v4 = fragments[0][12..14] == [8, 0];
     if v4 {
         assert!(fragments.iter().all(|f| header_sum(&f[14..34]) == 0xffff), "IPv4 checksums");
@@ -109,15 +119,59 @@ fn a_large_datagram_there_and_back() {
 }
 
 #[test]
-fn a_fragment_without_its_first_is_not_touched() {
+fn a_fragment_without_its_first_goes_on_as_it_came() {
     for f in FAMILIES {
         let mut lab = Lab::new();
         lab.put(&super::simple(f, proto::UDP));
         let mut sent = udp(&format!("{}:40000 -> {}:80", f.pod2, f.vip));
         sent.payload = (0..200).collect();
         let later = &split(&sent, 1)[1];
-        let seen = lab.run(Ingress, later);
-        assert_eq!((seen.action, seen.reasons), (NEXT, vec![]));
-        assert_eq!(&seen.frame, later);
+        // Twice: the same packet on a bridge's port and on the bridge.
+        for _ in 0..2 {
+            let seen = lab.run(Ingress, later);
+            assert_eq!((seen.action, seen.reasons), (NEXT, vec![Reason::EarlyFragment]));
+            assert_eq!(&seen.frame, later);
+        }
+    }
+}
+
+#[test]
+fn other_fragments_are_not_touched() {
+    for f in FAMILIES {
+        let mut lab = Lab::new();
+        lab.put(&super::simple(f, proto::UDP));
+        let mut sent = udp(&format!("{}:40000 -> {}:80", f.pod2, f.outside));
+        sent.payload = (0..200).collect();
+        let fragments = split(&sent, 1);
+        for frame in &fragments {
+            let seen = lab.run(Ingress, frame);
+            assert_eq!((seen.action, seen.reasons, &seen.frame), (NEXT, vec![], frame));
+        }
+        // Of another protocol, say a long ping.
+        let mut frame = fragments[1].clone();
+        let at = if f.vip.starts_with('[') { 54 } else { 23 };
+        frame[at] = if f.vip.starts_with('[') { proto::ICMPV6 } else { proto::ICMP };
+        let seen = lab.run(Ingress, &frame);
+        assert_eq!((seen.action, seen.reasons, seen.frame), (NEXT, vec![], frame));
+    }
+}
+
+/// Routers do not cut IPv6 datagrams, so what they find too big may be a fragment (C43).
+#[test]
+fn an_error_that_quotes_a_first_fragment_is_translated() {
+    for f in FAMILIES {
+        let mut lab = Lab::new();
+        lab.put(&super::simple(f, proto::UDP));
+        let mut sent = udp(&format!("{}:40000 -> {}:80", f.pod2, f.vip));
+        sent.payload = (0..200).collect();
+        let there = lab.through(Ingress, &sent, Reason::NewFlow);
+        let router: IpAddr = f.outside.trim_matches(['[', ']']).parse().unwrap();
+        let (kind, quoted_at) = if router.is_ipv4() { ((3, 4), 42) } else { ((2, 0), 62) };
+        let first = &split(&there, 3)[0][14..];
+        let seen = lab.run(Egress, &IcmpError::quoting(router, kind, there.src.ip(), first));
+        assert_eq!((seen.action, seen.reasons), (NEXT, vec![Reason::IcmpError]));
+        let error = IcmpError::parse(&seen.frame);
+        assert_eq!((error.src, error.dst), (sent.dst.ip(), sent.src.ip()));
+        assert_eq!(seen.frame[quoted_at..], split(&sent, 3)[0][14..], "the fragment as it was");
     }
 }

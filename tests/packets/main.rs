@@ -6,11 +6,13 @@ mod fragments;
 mod icmp;
 mod life;
 mod ranges;
+mod reorder;
+mod sctp;
 mod tuples;
 mod unserved;
 mod verdicts;
 
-use testbed::packet::{Datagram, Hook, Lab, NEXT, Seen, Service, tcp, udp};
+use testbed::packet::{Datagram, Hook, Lab, NEXT, Seen, Service, sctp, tcp, udp};
 
 use sluice_common::{net::proto, reason::Reason};
 
@@ -48,13 +50,14 @@ const FAMILIES: [Family; 2] = [
     },
 ];
 
-/// `TCP` and `UDP` as the cases are run with both.
-const PROTOS: [u8; 2] = [proto::TCP, proto::UDP];
+/// The transports that the cases are run with.
+const PROTOS: [u8; 3] = [proto::TCP, proto::UDP, proto::SCTP];
 
-/// A first packet of a flow: a SYN, or a datagram.
+/// A first packet of a flow: a SYN, an INIT, or a datagram.
 fn first(proto: u8, ends: &str) -> Datagram {
     match proto {
         proto::TCP => tcp(ends).syn(),
+        proto::SCTP => sctp(ends),
         _ => udp(ends),
     }
 }
@@ -63,11 +66,12 @@ fn first(proto: u8, ends: &str) -> Datagram {
 fn later(proto: u8, ends: &str) -> Datagram {
     match proto {
         proto::TCP => tcp(ends).ack(),
+        proto::SCTP => sctp(ends).data(&[b"hello sluice"]),
         _ => udp(ends),
     }
 }
 
-/// Runs a case for both families and both transports, each in fresh maps.
+/// Runs a case for both families and every transport, each in fresh maps.
 fn everywhere(case: impl Fn(&mut Lab, Family, u8)) {
     for family in FAMILIES {
         for proto in PROTOS {

@@ -197,6 +197,12 @@ impl Cluster {
         &self.outsider
     }
 
+    /// Gives the hops between the ends a smaller unit (MTU) than any device of theirs has. For
+    /// topologies whose nodes route pods' packets to each other over the underlay.
+    pub fn narrow(&self, mtu: u16) -> Result<()> {
+        fabric::narrow(&self.scope, self.builder.nodes, mtu)
+    }
+
     /// A folder of the cluster's own, for manifests and the like.
     pub fn dir(&self, name: &str) -> Result<PathBuf> {
         let dir = self.scope.run_dir().join(name);

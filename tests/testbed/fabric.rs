@@ -106,6 +106,33 @@ pub(crate) fn routes_to_pods(nodes: u8, but: Option<u8>, device: &str) -> Vec<St
         .collect()
 }
 
+/// Gives the hops in the middle a smaller unit than the devices on either side have: the router
+/// towards both its sides, and nodes towards each other's pods.
+pub(crate) fn narrow(scope: &Scope, nodes: u8, mtu: u16) -> Result<()> {
+    let first = address::node(1);
+    // More specific than the routes that are there. Locked, or IPv6 forwards by the device's unit.
+    let mut lines = vec![
+        "192.168.100.0/25 dev eth0".to_owned(),
+        "fd00:192:168::/80 dev eth0".to_owned(),
+        "203.0.113.0/25 dev eth1".to_owned(),
+        "fd00:203:113::/80 dev eth1".to_owned(),
+        format!("10.96.0.0/17 via {}", first.v4),
+        format!("fd00:10:96::/113 via {}", first.v6),
+    ];
+    let route = |line: &String| format!("route add {line} mtu lock {mtu}");
+    netns::ip(&scope.netns("router"), &lines.iter().map(route).collect::<Vec<_>>())?;
+    for n in 1..=nodes {
+        lines.clear();
+        for peer in (1..=nodes).filter(|peer| *peer != n) {
+            let via = address::node(peer);
+            lines.push(format!("10.244.{peer}.0/25 via {}", via.v4));
+            lines.push(format!("fd00:10:244:{peer}::/80 via {}", via.v6));
+        }
+        netns::ip(&scope.netns(&format!("node{n}")), &lines.iter().map(route).collect::<Vec<_>>())?;
+    }
+    Ok(())
+}
+
 /// Outsiders reach ClusterIPs through node 1, as a cluster's router may be set up (A40).
 fn routes_to_services() -> Vec<String> {
     let via = address::node(1);

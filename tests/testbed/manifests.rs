@@ -33,9 +33,8 @@ impl Manifests {
 
     /// Writes a Service's EndpointSlice of each family, or writes them anew.
     pub fn slice(&self, slice: &Slice) -> Result<()> {
-        for (family, kind) in [(Family::V4, "IPv4"), (Family::V6, "IPv6")] {
-            let name = format!("slice-{}-{}.yaml", slice.service, kind.to_lowercase());
-            self.write(&name, &slice.to_value(family, kind))?;
+        for (value, kind) in slice.to_values().iter().zip(["ipv4", "ipv6"]) {
+            self.write(&format!("slice-{}-{kind}.yaml", slice.name), value)?;
         }
         Ok(())
     }
@@ -124,7 +123,8 @@ impl Service {
         self
     }
 
-    fn to_value(&self) -> Value {
+    /// The object.
+    pub fn to_value(&self) -> Value {
         let external = self.ports.iter().any(|port| port.node_port.is_some());
         let mut spec = json!({
             "type": if external { "NodePort" } else { "ClusterIP" },
@@ -164,6 +164,7 @@ impl Port {
 /// The endpoints of a Service, both families.
 #[derive(Clone, Debug)]
 pub struct Slice {
+    name: String,
     service: String,
     port: u16,
     endpoints: Vec<(Pair, String)>,
@@ -173,7 +174,13 @@ impl Slice {
     /// No endpoints yet; they answer on the testbed's server port.
     pub fn new(service: &str) -> Self {
         let port = crate::address::SERVER_PORT;
-        Self { service: service.to_owned(), port, endpoints: Vec::new() }
+        let service = service.to_owned();
+        Self { name: service.clone(), service, port, endpoints: Vec::new() }
+    }
+
+    /// Another name than the Service's, for one of several slices.
+    pub fn named(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
     }
 
     /// Another target port.
@@ -193,6 +200,11 @@ impl Slice {
         self
     }
 
+    /// The objects: one for each family, named `NAME-ipv4` and `NAME-ipv6`.
+    pub fn to_values(&self) -> [Value; 2] {
+        [self.to_value(Family::V4, "IPv4"), self.to_value(Family::V6, "IPv6")]
+    }
+
     fn to_value(&self, family: Family, kind: &str) -> Value {
         let endpoint = |(address, node): &(Pair, String)| {
             json!({
@@ -206,7 +218,7 @@ impl Slice {
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",
             "metadata": {
-                "name": format!("{}-{}", self.service, kind.to_lowercase()),
+                "name": format!("{}-{}", self.name, kind.to_lowercase()),
                 "namespace": "default",
                 "labels": { "kubernetes.io/service-name": self.service },
             },

@@ -17,6 +17,8 @@ use crate::place::command_in;
 
 /// What the log says once maps are programmed and interfaces attached.
 const READY: &str = "datapath ready";
+/// How long that may take: the kernel verifies the programs for some seconds of CPU time.
+const READY_WITHIN: Duration = Duration::from_secs(120);
 
 /// Where a controller learns of Services.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +72,7 @@ impl Sluice {
 
     /// Waits until the datapath is programmed and attached.
     pub fn wait_ready(&mut self) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(30) * patience();
+        let deadline = Instant::now() + READY_WITHIN * patience();
         while Instant::now() < deadline {
             if self.log().contains(READY) {
                 return Ok(());
@@ -84,7 +86,7 @@ impl Sluice {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        bail!("sluice on {} was not ready in 30 s; its log:\n{}", self.name, self.log())
+        bail!("sluice on {} was not ready in {READY_WITHIN:?}; its log:\n{}", self.name, self.log())
     }
 
     /// Ends it with SIGTERM, as a DaemonSet's update does, and waits.

@@ -6,6 +6,7 @@ mod cache;
 mod cargo;
 mod check;
 mod demo;
+mod fuzz;
 mod missing;
 mod setup;
 mod step;
@@ -37,6 +38,8 @@ enum Command {
     Check,
     /// Set-up, check, and every rung of tests; or the named rungs only
     Test(test::Args),
+    /// Hold the kernel programs against a reference, with random packets
+    Fuzz(fuzz::Args),
     /// Show services being load-balanced between network namespaces of this machine
     Demo(demo::Args),
     /// Measure
@@ -61,6 +64,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Build(args) => build::run(&args).map(|_| ExitCode::SUCCESS),
         Command::Check => check::run().map(|()| ExitCode::SUCCESS),
         Command::Test(args) => test::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(bench) => bench::run(&bench),
     }

@@ -54,12 +54,22 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(summary(&outcomes))
 }
 
+/// The rung `fuzz`, with other numbers than CI's.
+pub(crate) fn fuzz(count: u64, seed: u64) -> Result<ExitCode> {
+    let environment = [("SLUICE_FUZZ_COUNT", count), ("SLUICE_FUZZ_SEED", seed)];
+    let environment = environment.map(|(name, number)| (name, number.to_string()));
+    let binary = build::sluice(false)?;
+    let arguments = ["--nocapture".to_owned()];
+    let count = cargo_test::privileged("fuzz", &binary, &arguments, &environment)?;
+    Ok(if count.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 fn climb(rung: Rung, toolchain: &setup::Toolchain, args: &Args) -> Outcome {
     let result = match &rung {
         Rung::Check => check::all(toolchain).map(|()| Count::default()),
         Rung::Unit => cargo_test::unit(&args.arguments),
         Rung::Privileged(target) => build::sluice(false)
-            .and_then(|binary| cargo_test::privileged(target, &binary, &args.arguments)),
+            .and_then(|binary| cargo_test::privileged(target, &binary, &args.arguments, &[])),
         Rung::Vm => build::sluice(false)
             .and_then(|binary| vm::run(&binary, !args.rungs.is_empty(), &args.arguments)),
     };

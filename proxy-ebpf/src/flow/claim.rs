@@ -59,16 +59,20 @@ where
     Ip<N>: Family<N>,
 {
     let Some(flow) = find(key) else { return };
-    let mut other = opposite(key, flow);
-    remove(key);
-    remove(&other);
+    // One key after the other in one place: this is the deepest frame of all.
+    let mut at;
     if key.direction == INGRESS {
-        other = other.reversed(EGRESS);
-        if let Some(answer) = find(&other) {
-            remove(&opposite(&other, answer));
-            remove(&other);
+        at = opposite(key, flow).reversed(EGRESS);
+        if let Some(answer) = find(&at) {
+            at = opposite(&at, answer);
+            remove(&at);
+            at = opposite(key, flow).reversed(EGRESS);
+            remove(&at);
         }
     }
+    at = opposite(key, flow);
+    remove(&at);
+    remove(key);
 }
 
 /// A random port in `min..=max`.

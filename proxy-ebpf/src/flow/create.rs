@@ -3,7 +3,7 @@
 use sluice_common::{
     flow::{
         EGRESS, Flow, FlowKey,
-        flags::{IDENTITY, MASQUERADE, PENDING},
+        flags::{IDENTITY, MASQUERADE, PENDING, TURNING},
     },
     net::{Addr, Port},
     reason::Reason,
@@ -25,14 +25,14 @@ const FIRST_PORT: u16 = 1024;
 
 /// Enters the flow of a packet seen as `key` at ingress.
 ///
-/// `flow` says where it goes; its flags may ask for MASQUERADE, or say IDENTITY for direct
-/// traffic. On success it is the entry's rewrite.
+/// `flow` says where it goes; its flags may ask for MASQUERADE, with or without TURNING, or say
+/// IDENTITY for direct traffic. On success it is the entry's rewrite.
 #[inline(never)]
 pub fn create<const N: usize>(key: &FlowKey<N>, flow: &mut Flow<N>) -> Result<(), Reason>
 where
     Ip<N>: Family<N>,
 {
-    let masquerade = flow.flags & MASQUERADE;
+    let masquerade = flow.flags & (MASQUERADE | TURNING);
     flow.flags &= IDENTITY;
     flow.seen = clock::seconds();
     let mut answer = Flow { addr: key.dst, port: key.dst_port, client_port: key.src_port, ..*flow };
@@ -99,7 +99,7 @@ where
     scratch.addr = Addr::UNSPECIFIED;
     scratch.port = Port::new(0);
     scratch.client_port = onward.dst_port;
-    scratch.flags = MASQUERADE | PENDING;
+    scratch.flags = masquerade | PENDING;
     put(onward, scratch).ok_or(Reason::FlowTable)
 }
 

@@ -8,7 +8,9 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::{
     bindings::__sk_buff,
-    helpers::generated::{bpf_l4_csum_replace, bpf_skb_load_bytes, bpf_skb_store_bytes},
+    helpers::generated::{
+        bpf_l4_csum_replace, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
+    },
 };
 
 /// The farthest that direct reads go: bounds that the verifier can see.
@@ -33,6 +35,13 @@ impl Skb {
     pub fn ifindex(&self) -> u32 {
         // SAFETY: as above.
         unsafe { (*self.raw).ifindex }
+    }
+
+    /// Whether the packet leaves by the device that routing took it from.
+    #[inline(always)]
+    pub fn turns(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { (*self.raw).ingress_ifindex == (*self.raw).ifindex }
     }
 
     /// Whether a socket of this node sent the packet.
@@ -71,11 +80,33 @@ impl Skb {
         unsafe { (*self.raw).cb[0] }
     }
 
+    /// Tells later stages of the program which early fragment a clone is to become, plus one.
+    #[inline(always)]
+    pub fn set_clone_of(&self, number: u32) {
+        // SAFETY: as above; tc programs may write the field.
+        unsafe { (*self.raw).cb[1] = number }
+    }
+
+    /// The number that was set; 0 for what is no clone.
+    #[inline(always)]
+    pub fn clone_of(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.raw).cb[1] }
+    }
+
     /// The EtherType, in host byte order, with or without an Ethernet header.
     #[inline(always)]
     pub fn protocol(&self) -> u16 {
         // SAFETY: as above.
         u16::from_be(unsafe { (*self.raw).protocol as u16 })
+    }
+
+    /// Cuts or grows the packet to `length` bytes.
+    #[inline(always)]
+    pub fn resize(&self, length: usize) -> Option<()> {
+        // SAFETY: the helper checks the length.
+        let code = unsafe { bpf_skb_change_tail(self.raw, length as u32, 0) };
+        (code == 0).then_some(())
     }
 
     /// Copies a `T`, a plain structure of bytes, out of the packet.

@@ -10,6 +10,7 @@ use sluice_common::{
 use super::{
     Packet,
     cursor::Skb,
+    early,
     rewrite::{self, End},
 };
 use crate::{
@@ -28,14 +29,15 @@ where
     let _ = <Ip<N> as Family<N>>::fragments().insert(key(packet), ports, u64::from(BPF_ANY));
 }
 
-/// Rewrites a later fragment as its first was. `None`: the first was not seen, or not ours.
+/// Rewrites a later fragment as its first was. `None`: not ours.
 #[inline(never)]
 pub fn follow<const N: usize>(skb: &Skb, packet: &mut Packet<N>, end: End) -> Option<Reason>
 where
     Ip<N>: Family<N>,
 {
     // SAFETY: elements are only written whole.
-    let ports = unsafe { <Ip<N> as Family<N>>::fragments().get(key(packet)) }?;
+    let ports = unsafe { <Ip<N> as Family<N>>::fragments().get(key(packet)) };
+    let Some(ports) = ports else { return early::keep(skb, packet) };
     (packet.key.src_port, packet.key.dst_port) = (ports.src, ports.dst);
     let flow = flow::find(&packet.key)?;
     if flow.flags & (IDENTITY | PENDING) != 0 {
@@ -49,8 +51,9 @@ where
     }
 }
 
+/// The key of the datagram that a fragment belongs to.
 #[inline(always)]
-fn key<const N: usize>(packet: &Packet<N>) -> FragmentKey<N> {
+pub fn key<const N: usize>(packet: &Packet<N>) -> FragmentKey<N> {
     FragmentKey {
         src: packet.key.src,
         dst: packet.key.dst,

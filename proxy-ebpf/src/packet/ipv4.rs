@@ -45,8 +45,9 @@ pub fn parse(skb: &Skb, packet: &mut Packet<V4>) -> Option<()> {
     }
     packet.l4 = (l3 + header) as u16;
     packet.payload = (total - header) as u32;
+    packet.fragment_offset = u16::from_be_bytes(ip.fragment) & FRAGMENT_OFFSET;
     packet.fragment = match u16::from_be_bytes(ip.fragment) {
-        field if field & FRAGMENT_OFFSET != 0 => Fragment::Later,
+        _ if packet.fragment_offset != 0 => Fragment::Later,
         field if field & MORE_FRAGMENTS != 0 => Fragment::First,
         _ => Fragment::Whole,
     };

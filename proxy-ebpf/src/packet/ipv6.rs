@@ -15,6 +15,8 @@ struct Ipv6 {
 
 /// Bytes of the fixed header.
 const FIXED: usize = 40;
+/// Bytes of a fragment header.
+const FRAGMENT_HEADER: usize = 8;
 
 /// The start that all extension headers share, and what two of them go on with.
 #[repr(C)]
@@ -28,7 +30,7 @@ struct Extension {
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
+pub const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION: u8 = 60;
 
@@ -52,8 +54,13 @@ pub fn parse(skb: &Skb, packet: &mut Packet<V6>) -> Option<()> {
     if total > present {
         return None;
     }
-    let mut chain =
-        Chain { proto: ip.next, offset: l3 + FIXED, fragment: Fragment::Whole, id: [0; 4] };
+    let mut chain = Chain {
+        proto: ip.next,
+        offset: l3 + FIXED,
+        fragment: Fragment::Whole,
+        fragment_offset: 0,
+        id: [0; 4],
+    };
     for _ in 0..MAX_EXTENSIONS {
         if !chain.goes_on() {
             break;
@@ -66,9 +73,19 @@ pub fn parse(skb: &Skb, packet: &mut Packet<V6>) -> Option<()> {
     packet.l4 = chain.offset as u16;
     packet.payload = (l3 + total).checked_sub(chain.offset)? as u32;
     packet.fragment = chain.fragment;
+    packet.fragment_offset = chain.fragment_offset;
     packet.fragment_id = chain.id;
     packet.key.proto = chain.proto;
     packet.read_addresses(skb)
+}
+
+/// The type and the place of what follows the fragment header at `offset`. `None`: it is not the
+/// first fragment's.
+#[inline(always)]
+pub fn first_fragment(skb: &Skb, offset: usize) -> Option<(u8, usize)> {
+    let extension: Extension = skb.read(offset)?;
+    let is_first = u16::from_be_bytes(extension.rest) & !7 == 0;
+    is_first.then_some((extension.next, offset + FRAGMENT_HEADER))
 }
 
 /// A walk along the extension headers.
@@ -78,6 +95,7 @@ struct Chain {
     /// Where it stands.
     offset: usize,
     fragment: Fragment,
+    fragment_offset: u16,
     /// Identification of a fragmented datagram.
     id: [u8; 4],
 }
@@ -98,13 +116,14 @@ impl Chain {
         let extension: Extension = skb.read(self.offset)?;
         let length = match self.proto {
             FRAGMENT => {
+                self.fragment_offset = u16::from_be_bytes(extension.rest) & !7;
                 self.fragment = match u16::from_be_bytes(extension.rest) {
-                    field if field & !7 != 0 => Fragment::Later,
+                    _ if self.fragment_offset != 0 => Fragment::Later,
                     field if field & 1 != 0 => Fragment::First,
                     _ => Fragment::Whole,
                 };
                 self.id = skb.read(self.offset + 4)?;
-                8
+                FRAGMENT_HEADER
             }
             AUTHENTICATION => (usize::from(extension.length) + 2) * 4,
             // With segments left the destination is a waypoint, not the receiver.

@@ -1,16 +1,19 @@
 //! A packet, parsed: who talks to whom, and where its headers stand.
 
 pub mod checksum;
+pub mod crc32c;
 pub mod cursor;
+pub mod early;
 pub mod fragment;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
 pub mod rewrite;
+pub mod sctp;
 
 use sluice_common::{
     flow::FlowKey,
-    net::{Addr, Port, proto},
+    net::{Addr, Port, V6, proto},
 };
 
 use crate::family::{Family, Ip};
@@ -70,6 +73,8 @@ pub struct Packet<const N: usize> {
     pub l3: u16,
     /// Offset of the transport header.
     pub l4: u16,
+    /// A later fragment's offset in its datagram, as the header has it, without the flags.
+    pub fragment_offset: u16,
     /// Bytes from `l4` to the packet's end.
     pub payload: u32,
     /// Identification of a fragmented datagram, as it stands in the packet.
@@ -106,16 +111,22 @@ where
         Some(packet)
     }
 
-    /// Parses as much of a packet as an ICMP error quotes: the IP header and the ports.
+    /// Parses as much of a packet as an ICMP error quotes: the IP header and the ports. Routers
+    /// do not cut IPv6 packets, so what one finds too big may be a fragment, and the first of them
+    /// has the ports.
     #[inline(always)]
     pub fn quoted(skb: &Skb, l3: usize, direction: u8) -> Option<Self> {
         let mut packet = Self::empty(l3, direction);
-        let [proto, _] = skb.read(l3 + <Ip<N> as Family<N>>::PROTO_OFFSET)?;
+        let [mut proto, _] = skb.read(l3 + <Ip<N> as Family<N>>::PROTO_OFFSET)?;
+        let mut l4 = l3 + <Ip<N> as Family<N>>::header_length(skb, l3)?;
+        if N == V6 && proto == ipv6::FRAGMENT {
+            (proto, l4) = ipv6::first_fragment(skb, l4)?;
+        }
         packet.key.proto = proto;
         if !matches!(packet.key.proto, proto::TCP | proto::UDP | proto::SCTP) {
             return None;
         }
-        packet.l4 = (l3 + <Ip<N> as Family<N>>::header_length(skb, l3)?) as u16;
+        packet.l4 = l4 as u16;
         packet.read_addresses(skb)?;
         packet.read_ports(skb)?;
         Some(packet)
@@ -144,6 +155,7 @@ where
             fragment: Fragment::Whole,
             l3: l3 as u16,
             l4: 0,
+            fragment_offset: 0,
             payload: 0,
             fragment_id: [0; 4],
         }

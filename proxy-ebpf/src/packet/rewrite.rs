@@ -1,8 +1,12 @@
 //! Changing a packet's addresses and ports, with its checksums.
 
-use sluice_common::net::{Addr, Port, V4};
+use sluice_common::{
+    flow::Flow,
+    net::{Addr, Port, V4, proto},
+    reason::Reason,
+};
 
-use super::{Packet, checksum, cursor::Skb};
+use super::{Fragment, Packet, checksum, cursor::Skb, early, sctp};
 use crate::family::{Family, Ip};
 
 /// The end of the packet that gets a new address.
@@ -17,38 +21,71 @@ pub enum End {
 /// Offset of the checksum in the IPv4 header; the two addresses follow it.
 const HEADER_CHECKSUM: usize = 10;
 
-/// Gives `end` the address and port `addr:port`, and the other end's port the number `other`.
-/// `None`: the kernel refused, and the packet may be half changed.
+/// Gives `end` the address and port that `flow` says, and the other end the client's port. On an
+/// error the packet may be half changed.
 #[inline(always)]
 pub fn rewrite<const N: usize>(
     skb: &Skb,
     packet: &Packet<N>,
     end: End,
-    addr: &Addr<N>,
-    port: Port,
-    other: Port,
+    flow: &Flow<N>,
+) -> Result<(), Reason>
+where
+    Ip<N>: Family<N>,
+{
+    if packet.fragment == Fragment::First {
+        if let Some(slot) = early::slot(skb) {
+            return early::follow(skb, packet, end, flow, slot);
+        }
+        early::release(skb, packet);
+    }
+    with_ports(skb, packet, end, flow)
+}
+
+/// Rewrites a packet that carries the ports.
+#[inline(never)]
+fn with_ports<const N: usize>(
+    skb: &Skb,
+    packet: &Packet<N>,
+    end: End,
+    flow: &Flow<N>,
+) -> Result<(), Reason>
+where
+    Ip<N>: Family<N>,
+{
+    let (old, ports) = match end {
+        End::Source => (&packet.key.src, [flow.port, flow.client_port]),
+        End::Destination => (&packet.key.dst, [flow.client_port, flow.port]),
+    };
+    let changed = ports[0] != packet.key.src_port || ports[1] != packet.key.dst_port;
+    if packet.key.proto != proto::SCTP {
+        transport(skb, packet, old, &flow.addr, ports).ok_or(Reason::Rewrite)?;
+        if changed {
+            skb.write(usize::from(packet.l4), &ports).ok_or(Reason::Rewrite)?;
+        }
+    } else if changed {
+        sctp::replace_ports(skb, packet, ports)?;
+    }
+    address(skb, usize::from(packet.l3), end, old, &flow.addr).ok_or(Reason::Rewrite)
+}
+
+/// Updates the checksum of TCP or UDP, which covers addresses and ports.
+#[inline(always)]
+fn transport<const N: usize>(
+    skb: &Skb,
+    packet: &Packet<N>,
+    old: &Addr<N>,
+    new: &Addr<N>,
+    ports: [Port; 2],
 ) -> Option<()>
 where
     Ip<N>: Family<N>,
 {
-    let (l3, l4) = (usize::from(packet.l3), usize::from(packet.l4));
-    let (old, ports) = match end {
-        End::Source => (&packet.key.src, [port, other]),
-        End::Destination => (&packet.key.dst, [other, port]),
-    };
-    if let Some((field, flags)) = checksum::field(packet.key.proto) {
-        checksum::replace_address(skb, l4 + field, old, addr, flags)?;
-        checksum::replace_port(skb, l4 + field, packet.key.src_port, ports[0], flags)?;
-        checksum::replace_port(skb, l4 + field, packet.key.dst_port, ports[1], flags)?;
-    } else if ports[0] != packet.key.src_port || ports[1] != packet.key.dst_port {
-        // SCTP's CRC covers the ports, and this program cannot update it yet.
-        return None;
-    }
-    address(skb, l3, end, old, addr)?;
-    if ports[0] != packet.key.src_port || ports[1] != packet.key.dst_port {
-        skb.write(l4, &ports)?;
-    }
-    Some(())
+    let Some((field, flags)) = checksum::field(packet.key.proto) else { return Some(()) };
+    let at = usize::from(packet.l4) + field;
+    checksum::replace_address(skb, at, old, new, flags)?;
+    checksum::replace_port(skb, at, packet.key.src_port, ports[0], flags)?;
+    checksum::replace_port(skb, at, packet.key.dst_port, ports[1], flags)
 }
 
 /// Writes one address of the IP header at `l3`, with the header's checksum.

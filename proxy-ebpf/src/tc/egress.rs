@@ -3,7 +3,7 @@
 use sluice_common::{
     flow::{
         EGRESS, Flow, FlowKey, INGRESS,
-        flags::{ESTABLISHED, IDENTITY, MASQUERADE, OWN, PENDING},
+        flags::{ESTABLISHED, IDENTITY, MASQUERADE, OWN, PENDING, TURNING},
     },
     net::{Addr, Port, proto},
     reason::Reason,
@@ -66,6 +66,10 @@ where
     if flow.service == 0 && flow.flags & MASQUERADE != 0 && !skb.is_own() {
         return None;
     }
+    if flow.flags & PENDING != 0 && flow.flags & TURNING != 0 && !skb.turns() {
+        flow::remove(&packet.key);
+        return None;
+    }
     flow::touch(flow, packet);
     if flow.flags & IDENTITY != 0 {
         return Some(Reason::Direct);
@@ -103,9 +107,9 @@ where
         false => Reason::Reply,
     };
     let end = rewrite::End::Source;
-    match rewrite::rewrite(skb, packet, end, &flow.addr, flow.port, flow.client_port) {
-        Some(()) => done,
-        None => Reason::Rewrite,
+    match rewrite::rewrite(skb, packet, end, flow) {
+        Ok(()) => done,
+        Err(reason) => reason,
     }
 }
 

@@ -3,7 +3,7 @@
 use sluice_common::{
     flow::{
         EGRESS, Flow, FlowKey, INGRESS,
-        flags::{IDENTITY, MASQUERADE, OWN},
+        flags::{IDENTITY, MASQUERADE, OWN, TURNING},
     },
     frontend::{Frontend, flags::ENDPOINT},
     iface::addr_flags::NODE_PORTS,
@@ -150,9 +150,9 @@ where
     Ip<N>: Family<N>,
 {
     let end = rewrite::End::Destination;
-    match rewrite::rewrite(skb, packet, end, &flow.addr, flow.port, flow.client_port) {
-        Some(()) => done,
-        None => Reason::Rewrite,
+    match rewrite::rewrite(skb, packet, end, flow) {
+        Ok(()) => done,
+        Err(reason) => reason,
     }
 }
 
@@ -178,6 +178,10 @@ where
         Ok(flow) => flow?,
         Err(reason) => return Some(reason),
     };
+    // It begins above the device that it entered by, which therefore has no programs.
+    if device.is_upper && flow.flags & MASQUERADE == 0 {
+        flow.flags |= MASQUERADE | TURNING;
+    }
     if let Err(reason) = create(&packet.key, &mut flow) {
         return Some(reason);
     }

@@ -13,7 +13,7 @@ use sluice_common::{
 use crate::{
     family::{Family, Ip},
     lb::cluster_ip,
-    packet::{Packet, cursor::Skb, icmp},
+    packet::{Packet, cursor::Skb, early, icmp},
 };
 
 /// A kind of device.
@@ -130,6 +130,7 @@ pub fn enter(skb: &Skb, device: Device) -> Option<Reason> {
     if device.is_upper && skb.noted() == ENTERED {
         return None;
     }
+    early::recognise(skb);
     skb.note(ENTERED);
     match skb.protocol() {
         ETH_P_IP => finish::<V4>(skb, device, INGRESS, ingress::handle::<V4>(skb, device)?),
@@ -144,6 +145,7 @@ pub fn leave(skb: &Skb, device: Device) -> Option<Reason> {
     if !device.is_upper && skb.noted() == LEFT {
         return None;
     }
+    early::recognise(skb);
     skb.note(if device.is_upper { LEFT } else { NOTHING });
     match skb.protocol() {
         ETH_P_IP => finish::<V4>(skb, device, EGRESS, egress::handle::<V4>(skb, device)?),

@@ -6,7 +6,7 @@
 
 use aya_ebpf::{
     bindings::{BPF_F_INGRESS, TC_ACT_REDIRECT},
-    helpers::generated::{bpf_csum_diff, bpf_redirect, bpf_skb_change_tail},
+    helpers::generated::{bpf_csum_diff, bpf_redirect},
 };
 use sluice_common::{
     flow::EGRESS,
@@ -75,14 +75,6 @@ where
     }
 }
 
-/// Cuts or grows the packet to `length` bytes.
-#[inline(always)]
-fn resize(skb: &Skb, length: usize) -> Option<()> {
-    // SAFETY: the helper checks the length.
-    let code = unsafe { bpf_skb_change_tail(skb.raw, length as u32, 0) };
-    (code == 0).then_some(())
-}
-
 #[inline(always)]
 fn build4<const N: usize>(skb: &Skb, packet: &Packet<N>) -> Option<()> {
     const LENGTH: [u8; 2] = ((HEADER4 + size_of::<Message4>()) as u16).to_be_bytes();
@@ -119,7 +111,7 @@ fn build4<const N: usize>(skb: &Skb, packet: &Packet<N>) -> Option<()> {
     // Options are not quoted.
     message.quoted_ip[0] = 0x45;
     message.icmp.checksum = finish(sum(&message, 0)?);
-    resize(skb, l3 + HEADER4 + size_of::<Message4>())?;
+    skb.resize(l3 + HEADER4 + size_of::<Message4>())?;
     skb.write(l3, &ip)?;
     skb.write(l3 + HEADER4, &message)
 }
@@ -140,7 +132,7 @@ fn build6<const N: usize>(skb: &Skb, packet: &Packet<N>) -> Option<()> {
     let pseudo = u32::from(LENGTH.to_be()) + u32::from(u16::from(proto::ICMPV6).to_be());
     message.icmp.checksum = finish(sum(&message, pseudo)?);
     let length = LENGTH.to_be_bytes();
-    resize(skb, l3 + HEADER6 + size_of::<Message6>())?;
+    skb.resize(l3 + HEADER6 + size_of::<Message6>())?;
     skb.write(l3, &[0x60, 0, 0, 0, length[0], length[1], proto::ICMPV6, TTL])?;
     skb.write(l3 + HEADER6, &message)
 }

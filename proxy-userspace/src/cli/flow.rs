@@ -131,6 +131,7 @@ fn state(bits: u32) -> Vec<&'static str> {
         (flags::IDENTITY, "direct"),
         (flags::MASQUERADE, "masquerade"),
         (flags::PENDING, "pending"),
+        (flags::TURNING, "turning"),
         (flags::ESTABLISHED, "established"),
         (flags::FIN, "fin"),
         (flags::RST, "rst"),

@@ -2,8 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use etherparse::{IpFragOffset, NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
+use etherparse::{IpFragOffset, IpNumber, NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 use sluice_common::net::proto;
+
+use super::chunks;
 
 /// MAC address of the sender in every test packet.
 const FROM: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -19,7 +21,7 @@ pub const RST: u8 = 4;
 /// TCP's flag bits.
 pub const ACK: u8 = 16;
 
-/// A TCP segment or UDP datagram.
+/// A TCP segment, UDP datagram or SCTP packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Datagram {
     /// Where it is from.
@@ -30,7 +32,7 @@ pub struct Datagram {
     pub proto: u8,
     /// TCP's flags.
     pub flags: u8,
-    /// What it carries.
+    /// What it carries; SCTP's chunks.
     pub payload: Vec<u8>,
 }
 
@@ -42,6 +44,11 @@ pub fn tcp(ends: &str) -> Datagram {
 /// A UDP datagram.
 pub fn udp(ends: &str) -> Datagram {
     datagram(ends, proto::UDP)
+}
+
+/// An SCTP packet with one INIT chunk.
+pub fn sctp(ends: &str) -> Datagram {
+    Datagram { payload: chunks::INIT.to_vec(), ..datagram(ends, proto::SCTP) }
 }
 
 fn datagram(ends: &str, proto: u8) -> Datagram {
@@ -68,6 +75,12 @@ impl Datagram {
         self.flags(ACK)
     }
 
+    /// With this in SCTP's DATA chunks, as many as `parts`.
+    pub fn data(mut self, parts: &[&[u8]]) -> Self {
+        self.payload = parts.iter().flat_map(|part| chunks::data(part)).collect();
+        self
+    }
+
     /// What the receiver would answer.
     pub fn reply(&self) -> Self {
         let flags = if self.flags == SYN { SYN | ACK } else { self.flags };
@@ -86,6 +99,10 @@ impl Datagram {
         let mut frame = Vec::new();
         match self.proto {
             proto::UDP => ip.udp(src, dst).write(&mut frame, &self.payload),
+            proto::SCTP => {
+                let packet = chunks::packet(src, dst, &self.payload);
+                ip.write(&mut frame, IpNumber::SCTP, &packet)
+            }
             _ => {
                 let mut tcp = ip.tcp(src, dst, 1000, 64_000);
                 if self.flags & SYN != 0 {
@@ -111,8 +128,14 @@ impl Datagram {
     pub fn parse(frame: &[u8]) -> Self {
         let packet = SlicedPacket::from_ethernet(frame).expect("a whole frame");
         let (src, dst) = ends(packet.net.as_ref().expect("an IP packet"));
-        let (ports, proto, flags, payload) = match packet.transport.expect("a transport") {
-            TransportSlice::Tcp(tcp) => {
+        let (ports, proto, flags, payload) = match packet.transport {
+            None => {
+                let ip = packet.ip_payload().expect("an IP packet");
+                assert_eq!(ip.ip_number, IpNumber::SCTP);
+                let (ports, chunks) = chunks::parse(ip.payload);
+                (ports, proto::SCTP, 0, chunks)
+            }
+            Some(TransportSlice::Tcp(tcp)) => {
                 let sum = match (src, dst) {
                     (IpAddr::V4(a), IpAddr::V4(b)) => {
                         tcp.calc_checksum_ipv4(a.octets(), b.octets()).expect("short")
@@ -131,7 +154,7 @@ impl Datagram {
                 let ports = (tcp.source_port(), tcp.destination_port());
                 (ports, proto::TCP, flags, tcp.payload().to_vec())
             }
-            TransportSlice::Udp(udp) => {
+            Some(TransportSlice::Udp(udp)) => {
                 let header = udp.to_header();
                 let sum = match (src, dst) {
                     (IpAddr::V4(a), IpAddr::V4(b)) => {
@@ -146,7 +169,7 @@ impl Datagram {
                 let ports = (udp.source_port(), udp.destination_port());
                 (ports, proto::UDP, 0, udp.payload().to_vec())
             }
-            other => panic!("unexpected transport {other:?}"),
+            Some(other) => panic!("unexpected transport {other:?}"),
         };
         let (src, dst) = (SocketAddr::new(src, ports.0), SocketAddr::new(dst, ports.1));
         Self { src, dst, proto, flags, payload }
@@ -185,11 +208,15 @@ pub struct IcmpError {
 impl IcmpError {
     /// The frame of an error of this `kind` that `from` sends about a packet it saw.
     pub fn about(from: IpAddr, kind: (u8, u8), packet: &Datagram) -> Vec<u8> {
-        let quoted = &packet.bytes()[14..];
+        Self::quoting(from, kind, packet.src.ip(), &packet.bytes()[14..])
+    }
+
+    /// The same to whomever it tells, with what it quotes as it is.
+    pub fn quoting(from: IpAddr, kind: (u8, u8), to: IpAddr, quoted: &[u8]) -> Vec<u8> {
         let ethernet = PacketBuilder::ethernet2(FROM, TO);
         let unused = [0; 4];
         let mut frame = Vec::new();
-        match (from, packet.src.ip()) {
+        match (from, to) {
             (IpAddr::V4(a), IpAddr::V4(b)) => ethernet
                 .ipv4(a.octets(), b.octets(), 64)
                 .icmpv4_raw(kind.0, kind.1, unused)
@@ -201,6 +228,28 @@ impl IcmpError {
             mixed => panic!("two families: {mixed:?}"),
         }
         .expect("a vector takes everything");
+        frame
+    }
+
+    /// The frame of a redirect to the packet's own destination. `options` stand before the one that
+    /// quotes the packet; IPv4 has none.
+    pub fn redirect(from: IpAddr, options: &[u8], packet: &Datagram) -> Vec<u8> {
+        let (IpAddr::V6(a), IpAddr::V6(b)) = (from, packet.src.ip()) else {
+            return Self::about(from, (5, 1), packet);
+        };
+        let IpAddr::V6(to) = packet.dst.ip() else { panic!("two families") };
+        let quoted = &packet.bytes()[14..];
+        let quoted = &quoted[..quoted.len() / 8 * 8];
+        let mut body = [to.octets(), to.octets()].concat();
+        body.extend(options);
+        body.extend([4, 1 + (quoted.len() / 8) as u8, 0, 0, 0, 0, 0, 0]);
+        body.extend(quoted);
+        let mut frame = Vec::new();
+        PacketBuilder::ethernet2(FROM, TO)
+            .ipv6(a.octets(), b.octets(), 255)
+            .icmpv6_raw(137, 0, [0; 4])
+            .write(&mut frame, &body)
+            .expect("a vector takes everything");
         frame
     }
 

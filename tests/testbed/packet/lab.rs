@@ -13,6 +13,7 @@ use aya::{
 use sluice_common::{
     affinity::{Affinity, AffinityKey},
     flow::{Flow, FlowKey, flags::ESTABLISHED},
+    fragment::{FragmentKey, FragmentPorts},
     iface::{Iface, addr_flags},
     net::{Addr, Prefix, V4, V6},
     reason::Reason,
@@ -38,7 +39,7 @@ pub enum Hook {
 }
 
 impl Hook {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Ingress => "ingress",
             Self::Egress => "egress",
@@ -147,6 +148,16 @@ impl Lab {
     /// Runs a frame through a program.
     pub fn run(&mut self, hook: Hook, frame: &[u8]) -> Seen {
         let before = self.counters();
+        let seen = self.pass(hook, frame);
+        let reasons = std::iter::zip(Reason::ALL, std::iter::zip(before, self.counters()))
+            .filter(|(_, (before, after))| after > before)
+            .map(|(reason, _)| *reason)
+            .collect();
+        Seen { reasons, ..seen }
+    }
+
+    /// The same without the reasons, which take longer to read than the rest.
+    pub fn pass(&mut self, hook: Hook, frame: &[u8]) -> Seen {
         let mut out = vec![0; frame.len() + 256];
         let options = TestRunOptions {
             data_in: Some(frame),
@@ -156,11 +167,7 @@ impl Lab {
         let result = self.bpf.program(hook.name()).test_run(options).expect("a test run");
         let length = result.data_size_out as usize;
         out.truncate(length);
-        let reasons = std::iter::zip(Reason::ALL, std::iter::zip(before, self.counters()))
-            .filter(|(_, (before, after))| after > before)
-            .map(|(reason, _)| *reason)
-            .collect();
-        Seen { action: result.return_value as i32, reasons, frame: out }
+        Seen { action: result.return_value as i32, reasons: vec![], frame: out }
     }
 
     /// Puts an entry into the flow table.
@@ -177,6 +184,22 @@ impl Lab {
     pub fn age(&mut self) {
         self.age_family::<V4>("FLOWS_V4");
         self.age_family::<V6>("FLOWS_V6");
+    }
+
+    /// Lets the programs forget every flow and fragment.
+    pub fn forget_flows(&mut self) {
+        self.clear::<FlowKey<V4>, Flow<V4>>("FLOWS_V4");
+        self.clear::<FlowKey<V6>, Flow<V6>>("FLOWS_V6");
+        self.clear::<FragmentKey<V4>, FragmentPorts>("FRAGMENTS_V4");
+        self.clear::<FragmentKey<V6>, FragmentPorts>("FRAGMENTS_V6");
+    }
+
+    fn clear<K: Pod, V: Pod>(&mut self, name: &str) {
+        let mut map = self.hash::<K, V>(name);
+        let keys: Vec<K> = map.keys().map(|key| key.expect(name)).collect();
+        for key in keys {
+            map.remove(&key).expect(name);
+        }
     }
 
     fn age_family<const N: usize>(&mut self, name: &str)
@@ -198,6 +221,11 @@ impl Lab {
     pub fn time(&mut self, hook: Hook, frame: &[u8], repeat: u32) -> Duration {
         let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
         self.bpf.program(hook.name()).test_run(options).expect("a test run").duration
+    }
+
+    /// How often a program gave this reason.
+    pub fn counted(&mut self, reason: Reason) -> u64 {
+        self.counters()[reason as usize]
     }
 
     fn counters(&mut self) -> Vec<u64> {

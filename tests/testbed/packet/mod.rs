@@ -1,5 +1,7 @@
 //! A packet's life through the real programs, by `BPF_PROG_TEST_RUN`: no interface, no namespace.
 
+mod cable;
+mod chunks;
 mod datagram;
 mod hold;
 mod lab;
@@ -7,6 +9,8 @@ mod loaded;
 mod prefix;
 mod service;
 
-pub use datagram::{ACK, Datagram, FIN, IcmpError, RST, SYN, tcp, udp};
+pub use cable::Cable;
+pub use chunks::crc32c;
+pub use datagram::{ACK, Datagram, FIN, IcmpError, RST, SYN, sctp, tcp, udp};
 pub use lab::{DROP, Hook, Lab, NEXT, REDIRECT, Seen};
 pub use service::Service;

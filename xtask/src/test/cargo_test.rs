@@ -31,10 +31,16 @@ pub(super) fn unit(arguments: &[String]) -> Result<Count> {
 
 /// One test target of `sluice-tests`. Its tests share the machine (namespaces, CPU, kernel
 /// limits), so they run one at a time.
-pub(super) fn privileged(target: &str, sluice: &Path, arguments: &[String]) -> Result<Count> {
+pub(super) fn privileged(
+    target: &str,
+    sluice: &Path,
+    arguments: &[String],
+    environment: &[(&str, String)],
+) -> Result<Count> {
     let mut command = cargo::cargo("test");
     command.args(["--locked", "--package", "sluice-tests", "--test", target, "--"]);
     command.arg("--test-threads=1").args(arguments).env("SLUICE_BIN", sluice);
+    command.envs(environment.iter().map(|(name, value)| (*name, value)));
     let count = count(target, &mut command)?;
     if count.ignored > 0 {
         bail!("{target}: {} tests were ignored; a privileged test never skips", count.ignored);

@@ -5,7 +5,8 @@ use anyhow::{Context, Result, bail};
 use crate::cargo;
 
 /// The order of the privileged rungs, cheapest first; others come after these, by name.
-const ORDER: [&str; 7] = ["source", "testbed", "node", "packets", "verifier", "dropin", "cluster"];
+const ORDER: [&str; 8] =
+    ["source", "testbed", "node", "packets", "fuzz", "verifier", "dropin", "cluster"];
 
 /// One rung.
 #[derive(Clone, Debug, PartialEq, Eq)]

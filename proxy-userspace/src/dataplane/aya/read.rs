@@ -1,6 +1,9 @@
 //! The maps as values: what a starting controller adopts, and what the command line shows.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    os::fd::AsFd,
+};
 
 use aya::{
     Pod,
@@ -21,6 +24,7 @@ use super::{
     maps::{self, NAMES_V4, NAMES_V6, Names},
     pin::Pins,
     prefixes::{Prefixes, Scoped},
+    sys,
 };
 use crate::{
     model::mirror::{FamilyMirror, Mirror},
@@ -99,14 +103,10 @@ where
     Scoped<N>: Pod,
 {
     let frontends: Vec<(FrontendKey<N>, Frontend)> = pairs(pins, names.frontends)?;
-    let backends = maps::array::<Backend<N>>(pins, names.backends, true)?;
-    let mut used = BTreeMap::new();
-    for id in 0..backends.len() {
-        let backend = backends.get(&id, 0).map_err(|e| reading(names.backends, &e))?;
-        if backend.flags != 0 || backend.generation != 0 {
-            used.insert(id, backend);
-        }
-    }
+    let used = values::<Backend<N>>(pins, names.backends)?
+        .into_iter()
+        .filter(|(_, backend)| backend.flags != 0 || backend.generation != 0)
+        .collect();
     let slots = slots(pins, names, frontends.iter().flat_map(|(_, f)| [f.cluster, f.local]))?;
     let prefixes = Prefixes::<N>::open(pins, names.prefixes, true)?;
     let prefixes = prefixes.keys().collect::<Result<_, _>>();
@@ -116,6 +116,18 @@ where
         slots,
         prefixes: prefixes.map_err(|e| reading(names.prefixes, &e))?,
     })
+}
+
+/// An array's values, by index.
+fn values<V: Pod>(pins: &Pins, name: &str) -> Result<Vec<(u32, V)>, Error> {
+    let map = maps::array::<V>(pins, name, true)?;
+    let first = map.get(&0, 0).map_err(|e| reading(name, &e))?;
+    let mut found = vec![first; map.len() as usize];
+    let count = sys::open(&pins.map(name), true)
+        .and_then(|map| sys::read_array(map.as_fd(), &mut found))
+        .map_err(|e| Error::os(format!("reading map {name}"), &e))?;
+    found.truncate(count);
+    Ok((0..).zip(found).collect())
 }
 
 fn slots(

@@ -1,0 +1,51 @@
+//! Traffic of every kind that goes on while something happens to the cluster.
+
+use testbed::{
+    Cluster, Place, Traffic,
+    address::Family,
+    wire::{Ask, Transport},
+};
+
+use crate::world::{on_node, vip};
+
+/// Pause between two exchanges of a stream.
+const EVERY_MS: u64 = 5;
+
+/// New and lasting traffic to a Service from a pod, a node and outside, over both families.
+pub(crate) struct Streams<'a>(Vec<(String, Traffic<'a>)>);
+
+impl<'a> Streams<'a> {
+    /// Begins it: new TCP connections, one kept connection, and new UDP sockets.
+    pub(crate) fn start(cluster: &'a Cluster, number: u8) -> Self {
+        let people: [(&Place, bool); 3] = [
+            (cluster.pod(2).unwrap(), false),
+            (cluster.node(1).unwrap(), false),
+            (cluster.client(), true),
+        ];
+        let mut streams = Vec::new();
+        for (from, outside) in people {
+            for family in Family::BOTH {
+                let target = if outside { on_node(1, number, family) } else { vip(number, family) };
+                for (transport, fresh) in
+                    [(Transport::Tcp, true), (Transport::Tcp, false), (Transport::Udp, true)]
+                {
+                    let ask = Ask::new(transport, target);
+                    let name = format!("{} to {target} by {transport:?}", from.name());
+                    streams.push((name, from.traffic(ask, EVERY_MS, fresh).unwrap()));
+                }
+            }
+        }
+        Self(streams)
+    }
+
+    /// Ends it. Every exchange was answered, and none was stuck for long: returns their number.
+    pub(crate) fn unharmed(self) -> u64 {
+        let mut answered = 0;
+        for (name, stream) in self.0 {
+            let tally = stream.stop().unwrap();
+            assert!(tally.answered > 10 && tally.failed == 0, "{name}: {tally:?}");
+            answered += tally.answered;
+        }
+        answered
+    }
+}
