@@ -3,7 +3,7 @@
 mod arrivals;
 mod audit;
 mod flows;
-mod settings;
+pub(crate) mod settings;
 mod sockets;
 mod upkeep;
 

@@ -10,6 +10,7 @@ pub mod config;
 pub mod controller;
 pub mod dataplane;
 pub mod events;
+pub mod explain;
 pub mod health;
 pub mod http;
 pub mod logging;

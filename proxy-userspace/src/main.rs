@@ -1,13 +1,20 @@
 //! The `sluice` command.
 
-use std::{path::Path, process::ExitCode};
+use std::{ffi::OsString, iter, path::Path, process::ExitCode};
 
 use anyhow::Context;
 use clap::error::ErrorKind;
 use sluice::{
-    cli,
-    config::{Command, Config, DEFAULT_VERBOSITY, Flags, flags::ListCommand, watch::FileWatch},
-    dataplane::aya::interfaces,
+    cli::{
+        self,
+        explain::{Explain, Refusal},
+    },
+    config::{
+        Command, Config, DEFAULT_VERBOSITY, Flags,
+        flags::{ExplainArgs, ListCommand},
+        watch::FileWatch,
+    },
+    dataplane::aya::{Error, interfaces},
     logging, node, process,
 };
 
@@ -17,7 +24,7 @@ const BAD_USAGE: u8 = 2;
 fn main() -> ExitCode {
     let flags = match Flags::read(std::env::args_os()) {
         Ok(flags) => flags,
-        Err(error) => return refuse(&error),
+        Err(error) => return refuse(&error, "sluice --help"),
     };
     if let Some(when) = flags.version.as_deref().filter(|when| *when != "false") {
         print_version(when);
@@ -25,7 +32,7 @@ fn main() -> ExitCode {
     }
     if let Some(command) = flags.command.clone() {
         logging::start(flags.v.unwrap_or(DEFAULT_VERBOSITY), false);
-        return finish(inspect(&command));
+        return obey(command);
     }
     if flags.cleanup == Some(true) {
         logging::start(flags.v.unwrap_or(DEFAULT_VERBOSITY), false);
@@ -80,28 +87,52 @@ fn cleanup(bpf_root: &Path) -> anyhow::Result<()> {
 }
 
 /// Help as clap prints it; an error as one line.
-fn refuse(error: &clap::Error) -> ExitCode {
+fn refuse(error: &clap::Error, help: &str) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp) {
         print!("{error}");
         return ExitCode::SUCCESS;
     }
+    // Up to the first blank line, an error may name several arguments, one a line.
     let text = error.to_string();
-    let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-    eprintln!("sluice: {line}; see `sluice --help`");
+    let lines: Vec<&str> =
+        text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let line = lines.join(" ");
+    eprintln!("sluice: {}; see `{help}`", line.trim_start_matches("error: "));
     ExitCode::from(BAD_USAGE)
 }
 
-fn inspect(command: &Command) -> anyhow::Result<()> {
+fn obey(command: Command) -> ExitCode {
     match command {
         Command::Service(ListCommand::List(args)) => {
-            print!("{}", cli::service::list(&args.bpf_root, args.output)?);
+            finish(show(cli::service::list(&args.bpf_root, args.output)))
         }
         Command::Flow(ListCommand::List(args)) => {
-            print!("{}", cli::flow::list(&args.bpf_root, args.output)?);
+            finish(show(cli::flow::list(&args.bpf_root, args.output)))
         }
-        Command::Cleanup(args) => cleanup(&args.bpf_root)?,
+        Command::Explain(args) => explain(args),
+        Command::Cleanup(args) => finish(cleanup(&args.bpf_root)),
     }
+}
+
+fn show(text: Result<String, Error>) -> anyhow::Result<()> {
+    print!("{}", text?);
     Ok(())
+}
+
+fn explain(args: ExplainArgs) -> ExitCode {
+    let name = OsString::from("sluice explain");
+    let explain = match Explain::parse_args(iter::once(name).chain(args.args)) {
+        Ok(explain) => explain,
+        Err(error) => return refuse(&error, "sluice explain --help"),
+    };
+    match explain.run() {
+        Ok(text) => finish(show(Ok(text))),
+        Err(Refusal::Usage(line)) => {
+            eprintln!("sluice: {line}");
+            ExitCode::from(BAD_USAGE)
+        }
+        Err(Refusal::Failed(error)) => finish(Err(error)),
+    }
 }
 
 fn run(config: Config, file: Option<FileWatch>) -> anyhow::Result<()> {

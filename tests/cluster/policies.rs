@@ -130,6 +130,23 @@ fn loopback_node_ports() {
     }
 }
 
+#[test]
+fn loopback_node_ports_are_served_where_the_addresses_say() {
+    let mut world = World::bare(Topology::Bridge);
+    world.serve(1, &[1]);
+    // Networks of both families, neither of which has a loopback address.
+    world.start();
+    let mut cases = Cases::new("loopback left out");
+    let host = world.cluster.node(1).unwrap();
+    cases.each("A23 A101", |family, transport| {
+        let ask = Ask::new(transport, loopback(family, node_port(1))).timeout_ms(300);
+        let reply = host.once(ask);
+        ensure!(reply.is_err(), "{reply:?}");
+        Ok(())
+    });
+    cases.finish();
+}
+
 fn loopback(family: Family, port: u16) -> std::net::SocketAddr {
     match family {
         Family::V4 => ([127, 0, 0, 1], port).into(),

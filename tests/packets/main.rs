@@ -1,6 +1,7 @@
 //! What the tc programs do to single packets, in both families, with every checksum checked.
 
 mod affinity;
+mod explain;
 mod fragments;
 mod icmp;
 mod life;

@@ -43,8 +43,8 @@ where
     find(&key)
 }
 
-/// The NodePort `port/proto`, if `addr` is an address of this node with one of the flags
-/// `accepted`.
+/// The NodePort `port/proto`, if `addr` is an address of this node that serves NodePorts (A23) and
+/// has no flags but `accepted`: packets never match one on loopback (A22), only sockets do (A101).
 #[inline(always)]
 fn node_port<const N: usize>(
     addr: &Addr<N>,
@@ -55,7 +55,8 @@ fn node_port<const N: usize>(
 where
     Ip<N>: Family<N>,
 {
-    if !in_node_ports(port) || node_addr(addr).unwrap_or(0) & accepted == 0 {
+    let flags = if in_node_ports(port) { node_addr(addr)? } else { return None };
+    if flags & NODE_PORTS == 0 || flags & !accepted != 0 {
         return None;
     }
     find(&FrontendKey::new(Addr::UNSPECIFIED, port, proto))

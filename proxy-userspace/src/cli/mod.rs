@@ -1,5 +1,6 @@
-//! Subcommands that look at the pinned maps; none needs the controller.
+//! Subcommands that look at the pinned maps, or at objects; none needs the controller.
 
+pub mod explain;
 pub mod flow;
 pub mod output;
 pub mod service;

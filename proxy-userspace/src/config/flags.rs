@@ -176,6 +176,9 @@ pub enum Command {
     /// Flows, from the pinned maps.
     #[command(subcommand)]
     Flow(ListCommand),
+    /// What becomes of a packet, and why: on this node, or on any, from manifests alone.
+    #[command(disable_help_flag = true)]
+    Explain(ExplainArgs),
     /// Detach everything and remove the pins.
     Cleanup(CleanupArgs),
 }
@@ -196,6 +199,15 @@ pub struct ListArgs {
     /// Form of the output.
     #[arg(short, long, value_enum, default_value = "table")]
     pub output: Output,
+}
+
+/// The question to explain, parsed by [`crate::cli::explain::Explain`]: it takes the proxy's own
+/// flags too, which no subcommand of theirs could declare again.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// See `sluice explain --help`.
+    #[arg(value_name = "OPTION", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<OsString>,
 }
 
 /// What cleanup removes.

@@ -21,7 +21,7 @@ use crate::{
 const CLUSTER_IPS: u32 = flags::CLUSTER_IPS_V4 | flags::CLUSTER_IPS_V6;
 
 /// The settings for a node. The ranges of NodePorts and cluster IPs belong to the model.
-pub(super) fn settings(
+pub(crate) fn settings(
     config: &Config,
     node: &NodeSpec,
     netns_cookie: u64,
@@ -77,7 +77,7 @@ pub(super) fn load_options(config: &Config) -> load::Options {
 }
 
 /// What the model may put into them.
-pub(super) fn limits(config: &Config) -> Limits {
+pub(crate) fn limits(config: &Config) -> Limits {
     Limits {
         frontends: config.sizes.max_frontends,
         slots: config.sizes.max_slots,
@@ -88,7 +88,7 @@ pub(super) fn limits(config: &Config) -> Limits {
 }
 
 /// What the node's watch has to know.
-pub(super) fn node_config(config: &Config, node: &NodeSpec) -> node::Config {
+pub(crate) fn node_config(config: &Config, node: &NodeSpec) -> node::Config {
     let node_ports = match config.node_port_addresses.as_slice() {
         [] => NodePortAddresses::All,
         [word] if word == "primary" => NodePortAddresses::Primary,
@@ -109,7 +109,7 @@ pub(super) fn node_config(config: &Config, node: &NodeSpec) -> node::Config {
 
 /// The node's primary addresses (A17a): `--bind-address`, and what the Node object has of the other
 /// family.
-pub(super) fn primary_addresses(config: &Config, node: &NodeSpec) -> Vec<IpAddr> {
+pub(crate) fn primary_addresses(config: &Config, node: &NodeSpec) -> Vec<IpAddr> {
     let mut addresses: Vec<_> = config.node_ip.into_iter().collect();
     for address in &node.addresses {
         if !addresses.iter().any(|known| known.is_ipv4() == address.is_ipv4()) {

@@ -136,7 +136,7 @@ fn local<const N: usize>(endpoints: &Endpoints<'_, N>, place: &Place<'_>) -> Vec
     if ready.is_empty() { select(endpoints, |e| place.has(e) && falls_back(e)) } else { ready }
 }
 
-fn falls_back(endpoint: &Endpoint) -> bool {
+pub(super) fn falls_back(endpoint: &Endpoint) -> bool {
     endpoint.serving && endpoint.terminating
 }
 

@@ -10,7 +10,7 @@ use sluice_common::{
 use super::spec::Protocol;
 
 /// The address, if it is of the family with `N` bytes.
-pub(super) fn addr<const N: usize>(ip: IpAddr) -> Option<Addr<N>> {
+pub(crate) fn addr<const N: usize>(ip: IpAddr) -> Option<Addr<N>> {
     match ip {
         IpAddr::V4(v4) => <[u8; N]>::try_from(v4.octets().as_slice()),
         IpAddr::V6(v6) => <[u8; N]>::try_from(v6.octets().as_slice()),
@@ -20,7 +20,7 @@ pub(super) fn addr<const N: usize>(ip: IpAddr) -> Option<Addr<N>> {
 }
 
 /// The address as the standard library has it.
-pub(super) fn ip<const N: usize>(addr: &Addr<N>) -> IpAddr {
+pub(crate) fn ip<const N: usize>(addr: &Addr<N>) -> IpAddr {
     let mut v6 = [0; 16];
     v6[..N].copy_from_slice(&addr.bytes);
     match <[u8; 4]>::try_from(addr.bytes.as_slice()) {
@@ -35,7 +35,7 @@ pub(super) const fn bits<const N: usize>() -> u32 {
 }
 
 /// The IP protocol number.
-pub(super) const fn number(protocol: Protocol) -> u8 {
+pub(crate) const fn number(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => proto::TCP,
         Protocol::Udp => proto::UDP,

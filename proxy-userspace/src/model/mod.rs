@@ -9,7 +9,7 @@ mod counts;
 mod delta;
 mod endpoint;
 mod expand;
-mod family;
+pub(crate) mod family;
 pub mod figures;
 mod frontends;
 pub mod health;
@@ -38,6 +38,7 @@ pub mod text;
 mod topology;
 mod update;
 mod validate;
+pub mod why;
 
 #[cfg(test)]
 mod tests;

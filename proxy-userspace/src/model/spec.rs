@@ -68,6 +68,19 @@ pub struct ServiceSpec {
     pub health_check_node_port: u16,
 }
 
+/// An address of a Service that has no rules, by design.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unserved {
+    /// The Service.
+    pub service: ObjectName,
+    /// The address.
+    pub address: IpAddr,
+    /// Number of the rule that leaves it alone.
+    pub rule: &'static str,
+    /// What of the Service makes it so.
+    pub why: &'static str,
+}
+
 /// One port of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServicePort {

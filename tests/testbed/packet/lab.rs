@@ -7,7 +7,7 @@ use std::{
 
 use aya::{
     Pod,
-    maps::{Array, HashMap, MapData, PerCpuArray},
+    maps::{Array, HashMap, Map, MapData, PerCpuArray},
     programs::{TestRun, TestRunOptions},
 };
 use sluice_common::{
@@ -235,6 +235,10 @@ impl Lab {
         (0..Reason::ALL.len()).map(sum).collect()
     }
 
+    pub(super) fn map(&mut self, name: &str) -> &mut Map {
+        self.bpf.map_mut(name).expect(name)
+    }
+
     /// Lets every client with affinity have been away for this much longer.
     pub fn stay_away(&mut self, time: Duration) {
         self.stay_away_family::<V4>("AFFINITIES_V4", time);
@@ -256,11 +260,11 @@ impl Lab {
     }
 
     pub(super) fn array<T: Pod>(&mut self, name: &str) -> Array<&mut MapData, T> {
-        Array::try_from(self.bpf.map_mut(name).expect(name)).expect(name)
+        Array::try_from(self.map(name)).expect(name)
     }
 
     pub(super) fn hash<K: Pod, V: Pod>(&mut self, name: &str) -> HashMap<&mut MapData, K, V> {
-        HashMap::try_from(self.bpf.map_mut(name).expect(name)).expect(name)
+        HashMap::try_from(self.map(name)).expect(name)
     }
 }
 

@@ -3,6 +3,7 @@
 mod cable;
 mod chunks;
 mod datagram;
+mod hold;
 mod lab;
 mod loaded;
 mod prefix;

@@ -48,13 +48,16 @@ impl Lab {
         .expect("PREFIXES");
     }
 
-    fn trie<const S: usize>(&mut self, name: &str) -> LpmTrie<&mut MapData, [u8; S], u32> {
-        LpmTrie::try_from(self.bpf.map_mut(name).expect(name)).expect(name)
+    pub(super) fn trie<const S: usize>(
+        &mut self,
+        name: &str,
+    ) -> LpmTrie<&mut MapData, [u8; S], u32> {
+        LpmTrie::try_from(self.map(name)).expect(name)
     }
 }
 
 /// What `PrefixKey` holds after its length.
-fn data<const N: usize, const S: usize>(scope: u32, addr: [u8; N]) -> [u8; S] {
+pub(super) fn data<const N: usize, const S: usize>(scope: u32, addr: [u8; N]) -> [u8; S] {
     let mut bytes = [0; S];
     bytes[..4].copy_from_slice(&scope.to_ne_bytes());
     bytes[4..].copy_from_slice(&addr);

@@ -13,6 +13,7 @@ use sluice_common::{
     backend::Backend,
     flow::{Flow, FlowKey},
     frontend::{Frontend, FrontendKey, Range},
+    iface::Iface,
     net::{V4, V6},
     reason::Reason,
     settings::Settings,
@@ -25,7 +26,10 @@ use super::{
     prefixes::{Prefixes, Scoped},
     sys,
 };
-use crate::model::mirror::{FamilyMirror, Mirror};
+use crate::{
+    model::mirror::{FamilyMirror, Mirror},
+    node::addresses::NodeAddrs,
+};
 
 /// Reads the controller's maps. Consistent as long as nobody writes.
 pub fn read_mirror(pins: &Pins) -> Result<Mirror, Error> {
@@ -37,6 +41,22 @@ pub fn read_mirror(pins: &Pins) -> Result<Mirror, Error> {
         v6: family(pins, &NAMES_V6)?,
         settings: Some(settings),
     })
+}
+
+/// The node's own addresses, with what each is good for.
+pub fn node_addresses(pins: &Pins) -> Result<NodeAddrs, Error> {
+    let v4 = pairs(pins, "NODE_ADDRS_V4")?.into_iter().collect();
+    Ok((v4, pairs(pins, "NODE_ADDRS_V6")?.into_iter().collect()))
+}
+
+/// What the programs know of the interface with this index; `None` where they are not attached.
+pub fn iface(pins: &Pins, ifindex: u32) -> Result<Option<Iface>, Error> {
+    let map: HashMap<MapData, u32, Iface> = maps::hash(pins, "IFACES", true)?;
+    match map.get(&ifindex, 0) {
+        Ok(iface) => Ok(Some(iface)),
+        Err(MapError::KeyNotFound) => Ok(None),
+        Err(e) => Err(reading("IFACES", &e)),
+    }
 }
 
 /// IPv4 flow entries.

@@ -7,11 +7,13 @@ mod address;
 mod node;
 mod service;
 mod slice;
+mod unserved;
 
 pub use address::{parse_cidr, parse_ip};
 pub use node::{node, service_cidr};
 pub use service::service;
 pub use slice::slice;
+pub use unserved::unserved;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -19,6 +21,9 @@ use crate::model::{
     problem::{Problem, Subject},
     spec::{ObjectName, Protocol},
 };
+
+/// Services with this label belong to another proxy, whatever its value (A1).
+const PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
 
 /// An object after conversion.
 #[derive(Clone, Debug, PartialEq, Eq)]

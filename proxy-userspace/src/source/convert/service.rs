@@ -5,14 +5,11 @@ use std::{collections::BTreeSet, net::IpAddr};
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1 as core;
 
-use super::{Converted, Report, has_label, object_name, parse_cidr, parse_ip};
+use super::{Converted, PROXY_NAME, Report, has_label, object_name, parse_cidr, parse_ip};
 use crate::model::{
     problem::Subject,
     spec::{ServicePort, ServiceSpec, TrafficPolicy},
 };
-
-/// Services with this label belong to another proxy, whatever its value (A1).
-const PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
 
 /// The API server's default for `clientIP.timeoutSeconds` (A71).
 const DEFAULT_AFFINITY_SECONDS: u32 = 10_800;

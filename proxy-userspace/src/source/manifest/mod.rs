@@ -22,7 +22,7 @@ use tracing::warn;
 use self::{folder::Folder, world::World};
 use crate::model::{
     problem::{Problem, Subject},
-    spec::Event,
+    spec::{Event, Unserved},
 };
 
 /// A change is taken up after so long a silence: an editor's or a copy's several writes are one.
@@ -69,6 +69,20 @@ pub async fn run(dir: PathBuf, node_name: &str, events: Sender<Event>) {
             }
         }
     }
+}
+
+/// What the folder says now, as events that tell everything, and the addresses that have no rules;
+/// or the first reason, in the order of paths, why that cannot be told.
+pub fn read(dir: &Path, node_name: &str) -> Result<(Vec<Event>, Vec<Unserved>), String> {
+    let mut folder = Folder::new(dir.to_owned());
+    folder.read().map_err(|error| format!("reading folder {}: {error}", dir.display()))?;
+    for (path, file) in folder.files() {
+        if let Some(cause) = &file.broken {
+            return Err(format!("reading {}: {cause}", path.display()));
+        }
+    }
+    let world = World::merge(folder.files(), node_name);
+    Ok((world.beginning(), world.unserved().to_vec()))
 }
 
 /// What changed since it was told last.

@@ -14,14 +14,14 @@ use serde_json::Value;
 use serde_saphyr::Spanned;
 
 use crate::{
-    model::spec::{NodeSpec, ObjectName, ServiceSpec, SliceSpec},
+    model::spec::{NodeSpec, ObjectName, ServiceSpec, SliceSpec, Unserved},
     source::convert::{self, Converted},
 };
 
 /// An object of a manifest, converted.
 #[derive(Clone, Debug)]
 pub(super) enum Object {
-    Service(ObjectName, Converted<ServiceSpec>),
+    Service(ObjectName, Converted<ServiceSpec>, Vec<Unserved>),
     Slice(ObjectName, Converted<SliceSpec>),
     Node(String, Converted<NodeSpec>),
     ServiceCidr(String, Converted<Vec<IpNet>>),
@@ -86,7 +86,11 @@ fn collect(document: Value, found: &mut Vec<Object>) -> Result<(), String> {
             let object: Service = typed(document)?;
             let name = object_name(&object.metadata, "Service")?;
             let object = Service { metadata: named(object.metadata, &name), ..object };
-            found.push(Object::Service(name, convert::service(&object)));
+            found.push(Object::Service(
+                name,
+                convert::service(&object),
+                convert::unserved(&object),
+            ));
         }
         ("discovery.k8s.io/v1", "EndpointSlice") => {
             let object: EndpointSlice = typed(document)?;

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::{folder::File, parse::Object};
 use crate::model::{
     problem::{Problem, Subject},
-    spec::{Change, Event, NodeSpec, ObjectName, ServiceSpec, SliceSpec},
+    spec::{Change, Event, NodeSpec, ObjectName, ServiceSpec, SliceSpec, Unserved},
 };
 
 /// The objects of all files.
@@ -21,6 +21,7 @@ pub(super) struct World {
     node: NodeSpec,
     cidrs: BTreeSet<IpNet>,
     problems: BTreeMap<Subject, Vec<Problem>>,
+    unserved: Vec<Unserved>,
 }
 
 impl World {
@@ -39,6 +40,11 @@ impl World {
             }
         }
         merge.world
+    }
+
+    /// The Services' addresses that have no rules; no event tells them.
+    pub(super) fn unserved(&self) -> &[Unserved] {
+        &self.unserved
     }
 
     /// The events that tell everything.
@@ -106,7 +112,7 @@ impl Merge<'_> {
 
     fn add(&mut self, path: &str, object: &Object) {
         let (what, problems) = match object {
-            Object::Service(name, it) => (format!("Service {name}"), &it.problems),
+            Object::Service(name, it, _) => (format!("Service {name}"), &it.problems),
             Object::Slice(name, it) => (format!("EndpointSlice {name}"), &it.problems),
             // Other nodes' objects are as good as absent.
             Object::Node(name, _) if name != self.node_name => return,
@@ -127,7 +133,8 @@ impl Merge<'_> {
 
     fn insert(&mut self, object: &Object) {
         match object.clone() {
-            Object::Service(name, it) => {
+            Object::Service(name, it, unserved) => {
+                self.world.unserved.extend(unserved);
                 self.world.services.extend(it.value.map(|spec| (name, spec)));
             }
             Object::Slice(name, it) => self.world.slices.extend(it.value.map(|spec| (name, spec))),
