@@ -16,6 +16,8 @@ mod seconds {
     pub(super) const TCP_RESET: u32 = 10;
     pub(super) const UDP_UNANSWERED: u32 = 30;
     pub(super) const UDP_ANSWERED: u32 = 120;
+    /// More than five lost heartbeats.
+    pub(super) const SCTP_ASSOCIATED: u32 = 210;
 }
 
 /// How far a flow is, by the flags of its two directions.
@@ -35,11 +37,13 @@ pub enum State {
     Unanswered,
     /// Datagrams, both ways.
     Answered,
+    /// SCTP, both ways.
+    Associated,
 }
 
 impl State {
     /// Every state, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Handshake,
         Self::Established,
         Self::HalfClosed,
@@ -47,6 +51,7 @@ impl State {
         Self::Reset,
         Self::Unanswered,
         Self::Answered,
+        Self::Associated,
     ];
 
     /// The label of its metric.
@@ -59,6 +64,7 @@ impl State {
             Self::Reset => "reset",
             Self::Unanswered => "unanswered",
             Self::Answered => "answered",
+            Self::Associated => "associated",
         }
     }
 
@@ -67,7 +73,11 @@ impl State {
     #[inline(always)]
     pub const fn of(proto: u8, either: u32, both: u32) -> Self {
         if proto != proto::TCP {
-            return if both & ESTABLISHED != 0 { Self::Answered } else { Self::Unanswered };
+            return match both & ESTABLISHED {
+                0 => Self::Unanswered,
+                _ if proto == proto::SCTP => Self::Associated,
+                _ => Self::Answered,
+            };
         }
         match either & (ESTABLISHED | FIN) {
             _ if either & RST != 0 => Self::Reset,
@@ -89,6 +99,7 @@ impl State {
             Self::Reset => seconds::TCP_RESET,
             Self::Unanswered => seconds::UDP_UNANSWERED,
             Self::Answered => seconds::UDP_ANSWERED,
+            Self::Associated => seconds::SCTP_ASSOCIATED,
         }
     }
 }

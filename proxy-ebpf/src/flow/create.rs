@@ -110,6 +110,8 @@ where
     Ip<N>: Family<N>,
 {
     let answers = super::opposite(key, old);
+    // The next choice, if there is one, writes it anew.
+    remove(key);
     if let Some(holder) = find(&answers)
         && holder.addr == key.dst
         && holder.port == key.dst_port

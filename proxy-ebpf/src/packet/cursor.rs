@@ -7,7 +7,7 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::{
-    bindings::__sk_buff,
+    bindings::{__sk_buff, BPF_F_RECOMPUTE_CSUM},
     helpers::generated::{
         bpf_l4_csum_replace, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
     },
@@ -15,6 +15,9 @@ use aya_ebpf::{
 
 /// The farthest that direct reads go: bounds that the verifier can see.
 const MAX_OFFSET: usize = 0xff;
+
+/// The bits of `tc_index` that are ours.
+const NOTE: u32 = 0xff00;
 
 /// The packet in flight.
 #[derive(Clone, Copy)]
@@ -54,16 +57,23 @@ impl Skb {
     /// The note that [`Self::note`] left on this packet.
     #[inline(always)]
     pub fn noted(&self) -> u32 {
-        // SAFETY: as above.
-        unsafe { (*self.raw).tc_index }
+        self.tc_index() & NOTE
     }
 
-    /// Leaves a note for the programs that this packet meets next: `skb->tc_index`, 16 bits, whose
-    /// users left the kernel in 6.3 (8c710f75256b, bbe77c14ee61).
+    /// Leaves a note for the programs that this packet meets next, in the upper byte of
+    /// `skb->tc_index`. The lower one is others': Cilium's marks, GRED's queues.
     #[inline(always)]
     pub fn note(&self, note: u32) {
-        // SAFETY: as above; tc programs may write the field.
-        unsafe { (*self.raw).tc_index = note }
+        let value = self.tc_index() & !NOTE | note;
+        // SAFETY: as above; tc programs may write the field, but only all of it: the compiler would
+        // make one byte of it.
+        unsafe { (&raw mut (*self.raw).tc_index).write_volatile(value) }
+    }
+
+    #[inline(always)]
+    fn tc_index(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (&raw const (*self.raw).tc_index).read_volatile() }
     }
 
     /// Sets a number aside for a later stage of the same program (`skb->cb`).
@@ -146,6 +156,18 @@ impl Skb {
         let code = unsafe {
             let from = core::ptr::from_ref(value).cast_mut().cast();
             bpf_skb_store_bytes(self.raw, offset as u32, from, size_of::<T>() as u32, 0)
+        };
+        (code == 0).then_some(())
+    }
+
+    /// The same for bytes that no checksum of the packet's own makes up for (CHECKSUM_COMPLETE).
+    #[inline(always)]
+    pub fn write_summed<T: Copy>(&self, offset: usize, value: &T) -> Option<()> {
+        let flags = u64::from(BPF_F_RECOMPUTE_CSUM);
+        // SAFETY: the helper reads `size_of::<T>()` bytes of a live value.
+        let code = unsafe {
+            let from = core::ptr::from_ref(value).cast_mut().cast();
+            bpf_skb_store_bytes(self.raw, offset as u32, from, size_of::<T>() as u32, flags)
         };
         (code == 0).then_some(())
     }

@@ -31,9 +31,12 @@ use crate::{
     maps::EARLY_COPY,
 };
 
-/// The note ([`Skb::note`]) that a clone carries to the program's next run, plus the copy's slot. The
+/// The note ([`Skb::note`]) that a clone carries to the program's next run, plus the copy's slot in bits 8 to 10. The
 /// kernel leaves it alone on the way (`skb_scrub_packet` within one namespace).
-const CLONE: u32 = 0x5c00;
+const CLONE: u32 = 0xc000;
+
+/// In [`Early::offset`]: a clone has been sent for the copy.
+const RELEASED: u32 = 1 << 31;
 
 /// Seconds that a copy waits: what IPv4's reassembly allows (net.ipv4.ipfrag_time).
 const LIFETIME: u32 = 30;
@@ -61,7 +64,9 @@ where
     while key.slot < EARLY_SLOTS {
         match find(&key) {
             // Kept at the device below.
-            Some(other) if other.offset == copy.offset => return Some(Reason::EarlyFragment),
+            Some(other) if other.offset & !RELEASED == copy.offset => {
+                return Some(Reason::EarlyFragment);
+            }
             Some(_) => key.slot += 1,
             None => {
                 let kept = early.insert(&key, &*copy, u64::from(BPF_ANY));
@@ -81,8 +86,14 @@ where
     let flags = if first.key.direction == INGRESS { u64::from(BPF_F_INGRESS) } else { 0 };
     let note = skb.noted();
     let mut key = EarlyKey { datagram: fragment::key(first), slot: 0 };
-    while key.slot < EARLY_SLOTS && find(&key).is_some() {
-        skb.note(CLONE | key.slot);
+    while key.slot < EARLY_SLOTS {
+        let Some(copy) = find(&key) else { break };
+        // Once: clones wait in the CPU's backlog, and a second first fragment may be quicker.
+        if copy.offset & RELEASED != 0 {
+            break;
+        }
+        copy.offset |= RELEASED;
+        skb.note(CLONE | key.slot << 8);
         // A clone that cannot be made is a fragment lost, as before.
         // SAFETY: the helper has no preconditions.
         let _ = unsafe { bpf_clone_redirect(skb.raw, skb.ifindex(), flags) };
@@ -94,7 +105,7 @@ where
 /// Recognises a clone by its note, before another takes its place.
 #[inline(always)]
 pub fn recognise(skb: &Skb) {
-    let slot = skb.noted() ^ CLONE;
+    let slot = (skb.noted() ^ CLONE) >> 8;
     skb.set_clone_of(if slot < EARLY_SLOTS { slot + 1 } else { 0 });
 }
 
@@ -129,18 +140,18 @@ where
         return Err(Reason::LostFragment);
     }
     let old = if end == End::Source { &first.key.src } else { &first.key.dst };
-    rewrite::address(skb, l3, end, old, &flow.addr).ok_or(Reason::Rewrite)
+    rewrite::lone_address(skb, l3, end, old, &flow.addr).ok_or(Reason::Rewrite)
 }
 
 /// The copy at `key`, if it is not too old.
 #[inline(always)]
-fn find<const N: usize>(key: &EarlyKey<N>) -> Option<&'static Early>
+fn find<const N: usize>(key: &EarlyKey<N>) -> Option<&'static mut Early>
 where
     Ip<N>: Family<N>,
 {
-    let copy = <Ip<N> as Family<N>>::early().get_ptr(key)?;
+    let copy = <Ip<N> as Family<N>>::early().get_ptr_mut(key)?;
     // SAFETY: an LRU element stays readable memory while the program runs.
-    let copy = unsafe { &*copy };
+    let copy = unsafe { &mut *copy };
     (clock::seconds().saturating_sub(copy.seen) < LIFETIME).then_some(copy)
 }
 

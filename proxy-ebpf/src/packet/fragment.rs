@@ -45,7 +45,7 @@ where
     }
     let old = if end == End::Source { &packet.key.src } else { &packet.key.dst };
     // The transport checksum stands in the first fragment, which made up for the address.
-    match rewrite::address(skb, usize::from(packet.l3), end, old, &flow.addr) {
+    match rewrite::lone_address(skb, usize::from(packet.l3), end, old, &flow.addr) {
         Some(()) => Some(Reason::Fragment),
         None => Some(Reason::Rewrite),
     }

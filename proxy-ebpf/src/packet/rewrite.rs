@@ -103,11 +103,38 @@ where
     if N == V4 {
         return address_v4(skb, l3 + HEADER_CHECKSUM, end, old.word(0), new.word(0));
     }
-    let offset = match end {
+    skb.write(l3 + place::<N>(end), new)
+}
+
+/// The same in a fragment that does not carry the transport checksum which makes up for the address:
+/// what a device has summed is summed anew.
+#[inline(always)]
+pub fn lone_address<const N: usize>(
+    skb: &Skb,
+    l3: usize,
+    end: End,
+    old: &Addr<N>,
+    new: &Addr<N>,
+) -> Option<()>
+where
+    Ip<N>: Family<N>,
+{
+    match N {
+        V4 => address(skb, l3, end, old, new),
+        _ => skb.write_summed(l3 + place::<N>(end), new),
+    }
+}
+
+/// Offset of an address in the IP header.
+#[inline(always)]
+const fn place<const N: usize>(end: End) -> usize
+where
+    Ip<N>: Family<N>,
+{
+    match end {
         End::Source => <Ip<N> as Family<N>>::SRC_OFFSET,
         End::Destination => <Ip<N> as Family<N>>::SRC_OFFSET + N,
-    };
-    skb.write(l3 + offset, new)
+    }
 }
 
 /// The same for IPv4, checksum and address in one write: a helper call costs as much as all the

@@ -81,7 +81,9 @@ where
     if !matches!(proto, proto::TCP | proto::UDP) || !call.is_served() {
         return None;
     }
-    let Some(frontend) = lookup::frontend(&addr, port, proto, NODE_PORTS | LOOPBACK) else {
+    // A pod's loopback is its own.
+    let accepted = if call.is_nodes() { NODE_PORTS | LOOPBACK } else { NODE_PORTS };
+    let Some(frontend) = lookup::frontend(&addr, port, proto, accepted) else {
         // Connecting a UDP socket sends nothing, and is how resolvers ask for the source address of
         // a name's addresses, whatever ports are there. Egress refuses what is then sent.
         let sends = sticky || proto == proto::TCP;

@@ -9,7 +9,7 @@ use sluice_common::{
     reason::Reason,
 };
 
-use super::{Device, Handled, NOTHING};
+use super::{Device, Handled, LEFT, NOTHING, about};
 use crate::{
     clock,
     family::{Family, Ip},
@@ -39,10 +39,13 @@ fn transport<const N: usize>(skb: &Skb, packet: &mut Packet<N>, device: Device) 
 where
     Ip<N>: Family<N>,
 {
+    let note = if device.is_upper { about(LEFT, skb) } else { NOTHING };
     if packet.fragment == Fragment::Later {
+        skb.note(note);
         return fragment::follow(skb, packet, rewrite::End::Source);
     }
     packet.transport(skb)?;
+    skb.note(note);
     if packet.fragment == Fragment::First {
         fragment::remember(packet);
     }

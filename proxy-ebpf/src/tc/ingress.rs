@@ -11,7 +11,7 @@ use sluice_common::{
     reason::Reason,
 };
 
-use super::{Device, Handled};
+use super::{Device, ENTERED, Handled, about};
 use crate::{
     clock,
     family::{Family, Ip},
@@ -44,9 +44,11 @@ where
     Ip<N>: Family<N>,
 {
     if packet.fragment == Fragment::Later {
+        skb.note(about(ENTERED, skb));
         return fragment::follow(skb, packet, rewrite::End::Destination);
     }
     packet.transport(skb)?;
+    skb.note(about(ENTERED, skb));
     if packet.fragment == Fragment::First {
         fragment::remember(packet);
     }
@@ -90,8 +92,8 @@ fn keeps<const N: usize>(flow: &Flow<N>, packet: &Packet<N>) -> bool
 where
     Ip<N>: Family<N>,
 {
-    let begins_tcp = packet.key.proto == proto::TCP && packet.begins();
-    if begins_tcp && flow::closing(flow) {
+    let begins = packet.key.proto != proto::UDP && packet.begins();
+    if begins && flow::closing(flow) {
         return false;
     }
     if flow.flags & (IDENTITY | MASQUERADE) != 0 || flow.service == 0 {
@@ -104,7 +106,7 @@ where
             select::still::<N>(flow.backend, flow.generation, select::SERVING)
                 && (flow.seen == clock::seconds() || is_whole(flow, packet))
         }
-        _ if begins_tcp => select::still::<N>(flow.backend, flow.generation, select::ELIGIBLE),
+        _ if begins => select::still::<N>(flow.backend, flow.generation, select::ELIGIBLE),
         _ => true,
     }
 }

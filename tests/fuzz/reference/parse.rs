@@ -168,9 +168,14 @@ pub(crate) fn quoted(frame: &[u8], outer: &Packet) -> Option<(Packet, bool)> {
         (true, 137) => (redirected(frame, l4 + 40)?, true),
         _ => return None,
     };
-    let (v6, proto) = (outer.v6, *frame.get(at + if outer.v6 { 6 } else { 9 })?);
-    let header = if v6 { 40 } else { usize::from(frame[at] & 15) * 4 };
-    let later = !v6 && word(frame, at + 6)? & 0x1fff != 0;
+    let (v6, mut proto) = (outer.v6, *frame.get(at + if outer.v6 { 6 } else { 9 })?);
+    let mut header = if v6 { 40 } else { usize::from(frame[at] & 15) * 4 };
+    let mut later = !v6 && word(frame, at + 6)? & 0x1fff != 0;
+    // What a router found too big may be a fragment: the first has the ports.
+    if v6 && proto == 44 {
+        (proto, later) = (*frame.get(at + header)?, word(frame, at + header + 2)? & !7 != 0);
+        header += 8;
+    }
     let (first, second) = if v6 { (8, 24) } else { (12, 16) };
     let inner = at + header;
     if !matches!(proto, proto::TCP | proto::UDP | proto::SCTP) || header < 20 || later {

@@ -118,27 +118,42 @@ where
         Ok([a, b, None, None])
     }
 
-    /// Removes the two entries of a flow, as far as they are there. `None`: a packet came since
-    /// they were looked up. What it used, or wrote, is put back then, unless the next packet has
-    /// written it again already.
+    /// Removes the two entries of a flow, as far as they are there and its own: a key may have become
+    /// another flow's. `None`: a packet came since they were looked up. What it used, or wrote, is
+    /// put back then, unless the next packet has written it again already.
     fn remove(
         &self,
         moment: Sweep,
         [first, second]: &[FlowKey<N>; 2],
     ) -> io::Result<Option<[Option<Entry<N>>; 2]>> {
-        let begun = self.map.take(first)?;
+        let begun = self.take(first, second)?;
         if let Some(flow) = begun.filter(|flow| moment.is_fresh(flow)) {
             self.map.insert_absent(first, &flow)?;
             return Ok(None);
         }
-        let answers = self.map.take(second)?;
+        let answers = self.take(second, first)?;
         if let Some(flow) = answers.filter(|flow| moment.is_fresh(flow)) {
             self.map.insert_absent(second, &flow)?;
-            if let Some(begun) = begun.filter(|_| second.opposite(&flow) == *first) {
+            if let Some(begun) = begun {
                 self.map.insert_absent(first, &begun)?;
             }
             return Ok(None);
         }
         Ok(Some([begun.map(|flow| (*first, flow)), answers.map(|flow| (*second, flow))]))
+    }
+
+    /// Takes the entry of `key` out, if it is the one whose other direction is `opposite`.
+    fn take(&self, key: &FlowKey<N>, opposite: &FlowKey<N>) -> io::Result<Option<Flow<N>>> {
+        let is_own = |flow: &Flow<N>| key.opposite(flow) == *opposite;
+        if !self.map.get(key)?.as_ref().is_some_and(is_own) {
+            return Ok(None);
+        }
+        let Some(taken) = self.map.take(key)? else { return Ok(None) };
+        if is_own(&taken) {
+            return Ok(Some(taken));
+        }
+        // It became another's in between.
+        self.map.insert_absent(key, &taken)?;
+        Ok(None)
     }
 }
