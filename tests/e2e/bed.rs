@@ -79,7 +79,12 @@ impl Bed {
 
     /// A Service that is not in the cluster yet.
     pub(crate) fn unborn(&self) -> Svc<'_> {
-        Svc { bed: self, number: self.last.fetch_add(1, Ordering::Relaxed) + 1 }
+        self.born(self.last.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// A Service that was left, by its number.
+    pub(crate) fn born(&self, number: u16) -> Svc<'_> {
+        Svc { bed: self, number }
     }
 
     /// A dual-stack NodePort Service for TCP and UDP, changed, with these endpoints.
@@ -114,6 +119,11 @@ pub(crate) struct Svc<'a> {
 }
 
 impl Svc<'_> {
+    /// Lets it stay, for a case that has to let go of the bed for a while.
+    pub(crate) fn leave(self) -> u16 {
+        std::mem::ManuallyDrop::new(self).number
+    }
+
     pub(crate) fn name(&self) -> String {
         format!("e2e-{}", self.number)
     }
