@@ -105,7 +105,7 @@ pub(crate) const SECONDARY: Group = Group {
 };
 
 fn cluster_ip(service: &Svc<'_>, change: fn(Service) -> Service) -> Result<()> {
-    service.update(|it| change(it.with("type", "ClusterIP")))
+    service.inward(change)
 }
 
 fn node_port(service: &Svc<'_>, change: fn(Service) -> Service) -> Result<()> {

@@ -99,6 +99,14 @@ impl Bed {
         Ok(service)
     }
 
+    /// The same with the type ClusterIP.
+    pub(crate) fn inward(&self, endpoints: &[Endpoint]) -> Result<Svc<'_>> {
+        let service = self.unborn();
+        service.inward(|it| it)?;
+        service.endpoints(endpoints)?;
+        Ok(service)
+    }
+
     /// The same with the type LoadBalancer and an ingress address.
     pub(crate) fn load_balancer(
         &self,
@@ -176,6 +184,12 @@ impl Svc<'_> {
     /// Creates or replaces it.
     pub(crate) fn update(&self, change: impl FnOnce(Service) -> Service) -> Result<()> {
         self.put(change(self.base()).to_value())
+    }
+
+    /// The same with the type ClusterIP: the API server takes the NodePorts away.
+    pub(crate) fn inward(&self, change: impl FnOnce(Service) -> Service) -> Result<()> {
+        let base = Service::new(&self.name(), self.cluster_ip()).tcp(PORT, None).udp(PORT, None);
+        self.put(change(base).to_value())
     }
 
     /// The same as a load balancer.

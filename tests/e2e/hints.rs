@@ -136,12 +136,12 @@ fn many_ports(bed: &Bed) -> Result<()> {
     let at = Family::BOTH.map(|f| bed.pod(3).address().port(f, SECOND));
     bed.pod(3).serve("second-port", &at)?;
     let service = bed.unborn();
-    service.update(|it| {
+    service.inward(|it| {
         let ports = json!([
             {"name": "first", "protocol": "TCP", "port": PORT},
             {"name": "second", "protocol": "TCP", "port": PORT + 1},
         ]);
-        it.with("type", "ClusterIP").with("ports", ports)
+        it.with("ports", ports)
     })?;
     service.part(0, &[("first", "TCP", testbed::address::SERVER_PORT)], &pods(&[1]))?;
     service.part(1, &[("second", "TCP", SECOND)], &pods(&[3]))?;

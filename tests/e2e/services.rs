@@ -48,7 +48,7 @@ pub(crate) const GROUP: Group = Group {
         }),
         ("should serve endpoints on same port and different protocols", |bed| {
             let service = bed.unborn();
-            service.update(|it| it.with("type", "ClusterIP"))?;
+            service.inward(|it| it)?;
             protocols_apart(bed, &service)
         }),
         (
@@ -59,7 +59,7 @@ pub(crate) const GROUP: Group = Group {
 };
 
 fn basic(bed: &Bed) -> Result<()> {
-    let service = bed.service(|it| it.with("type", "ClusterIP"), &[])?;
+    let service = bed.inward(&[])?;
     each(|family, transport| refused(bed.pod(2), transport, service.vip(family)))?;
     for (numbers, who) in
         [(&[1][..], &["pod1"][..]), (&[1, 3], &["pod1", "pod3"]), (&[3], &["pod3"])]
@@ -80,7 +80,7 @@ fn ports(list: &[(&str, u16)]) -> Value {
 fn multiport(bed: &Bed) -> Result<()> {
     let service = bed.unborn();
     let two = ports(&[("one", PORT), ("two", PORT + 1)]);
-    service.update(|it| it.with("type", "ClusterIP").with("ports", two))?;
+    service.inward(|it| it.with("ports", two))?;
     let target = |family, port| service.cluster_ip().port(family, port);
     for (one, two) in [(1, 3), (3, 1), (2, 2)] {
         service.part(0, &[("one", "TCP", SERVER_PORT)], &[pod(one)])?;
@@ -95,9 +95,7 @@ fn multiport(bed: &Bed) -> Result<()> {
 
 fn ports_change(bed: &Bed) -> Result<()> {
     let service = bed.unborn();
-    let set = |list: &[(&str, u16)]| {
-        service.update(|it| it.with("type", "ClusterIP").with("ports", ports(list)))
-    };
+    let set = |list: &[(&str, u16)]| service.inward(|it| it.with("ports", ports(list)));
     let both = [("one", "TCP", SERVER_PORT), ("two", "TCP", SERVER_PORT)];
     service.part(0, &both, &pods(&[1, 3]))?;
     let target = |port| service.cluster_ip().port(Family::V4, port);
@@ -184,9 +182,7 @@ fn everywhere(bed: &Bed, service: &Svc<'_>, who: &[&str]) -> Result<()> {
 fn external_ip(bed: &Bed) -> Result<()> {
     let service = bed.unborn();
     let external = service.ingress_ip();
-    service.update(|it| {
-        it.with("type", "ClusterIP").with("externalIPs", json!([external.v4, external.v6]))
-    })?;
+    service.inward(|it| it.with("externalIPs", json!([external.v4, external.v6])))?;
     service.endpoints(&pods(&[1, 3]))?;
     let people: [&Place; 4] = [bed.pod(2), bed.pod(4), bed.node(1), bed.client()];
     people.iter().try_for_each(|from| {

@@ -27,13 +27,13 @@ pub(crate) const SERVICES: Group = Group {
             same_number,
         ),
         ("should be able to change the type from ExternalName to ClusterIP", |bed| {
-            from_name(bed, |service| service.update(|it| it.with("type", "ClusterIP")))
+            from_name(bed, |service| service.inward(|it| it))
         }),
         ("should be able to change the type from ExternalName to NodePort", |bed| {
             from_name(bed, |service| service.update(|it| it))
         }),
         ("should be able to change the type from ClusterIP to ExternalName", |bed| {
-            to_name(bed, |service| service.update(|it| it.with("type", "ClusterIP")))
+            to_name(bed, |service| service.inward(|it| it))
         }),
         ("should be able to change the type from NodePort to ExternalName", |bed| {
             to_name(bed, |service| service.update(|it| it))
@@ -142,7 +142,7 @@ pub(crate) const LIFECYCLE: Group = Group {
 
 /// A ClusterIP Service becomes one with the same NodePort for TCP and UDP.
 fn same_number(bed: &Bed) -> Result<()> {
-    let service = bed.service(|it| it.with("type", "ClusterIP"), &pods(&[1]))?;
+    let service = bed.inward(&pods(&[1]))?;
     serves(bed.pod(2), |f| service.vip(f), "pod1")?;
     service.update(|it| it)?;
     for n in [1, 2] {
@@ -187,7 +187,7 @@ fn to_name(bed: &Bed, before: fn(&Svc<'_>) -> Result<()>) -> Result<()> {
 fn changes(bed: &Bed, transport: Transport) -> Result<()> {
     let client = bed.client();
     for family in Family::BOTH {
-        let service = bed.service(|it| it.with("type", "ClusterIP"), &pods(&[1]))?;
+        let service = bed.inward(&pods(&[1]))?;
         let (node, ingress) = (service.on_node(1, family), service.ingress(family));
         answers(bed.pod(2), transport, service.vip(family), "pod1")?;
         refused(client, transport, node)?;
@@ -197,7 +197,7 @@ fn changes(bed: &Bed, transport: Transport) -> Result<()> {
         answers(client, transport, ingress, "pod1")?;
         answers(client, transport, node, "pod1")?;
         let moved = moved(&service);
-        service.balance(|it| it.with("ports", moved.clone()))?;
+        service.balance(|it| it.with("ports", moved))?;
         let at = |pair: address::Pair, port| pair.port(family, port);
         let other = at(address::node(1), service.node_port() + OTHER);
         answers(client, transport, other, "pod1")?;
@@ -209,7 +209,12 @@ fn changes(bed: &Bed, transport: Transport) -> Result<()> {
         refused(client, transport, other)?;
         service.endpoints(&pods(&[3]))?;
         answers(client, transport, other, "pod3")?;
-        service.update(|it| it.with("type", "ClusterIP").with("ports", moved))?;
+        let without: serde_json::Value = ["TCP", "UDP"]
+            .map(|it| json!({"name": it.to_lowercase(), "protocol": it, "port": PORT + 1}))
+            .into_iter()
+            .collect();
+        service.inward(|it| it.with("ports", without))?;
+        refused(client, transport, other)?;
         unserved(client, transport, at(service.ingress_ip(), PORT + 1))?;
         answers(bed.pod(2), transport, at(service.cluster_ip(), PORT + 1), "pod3")?;
     }
