@@ -11,7 +11,7 @@ use testbed::{
 };
 
 use crate::{
-    bed::{Bed, Svc},
+    bed::{Bed, Svc, ingress, vip},
     endpoint::pods,
     expect::{BOTH, answers, ask, shared, soon},
     suite::Group,
@@ -33,15 +33,15 @@ pub(crate) const SERVICES: Group = Group {
     title: "Services",
     cases: &[
         ("should have session affinity work for service with type clusterIP [LinuxOnly]", |bed| {
-            works(bed, bed.pod(2), cluster_ip, |it, f| it.vip(f), Service::sticky)
+            works(bed, bed.pod(2), cluster_ip, vip, Service::sticky)
         }),
         (
             "should have session affinity timeout work for service with type clusterIP [LinuxOnly]",
-            |bed| ends(bed, bed.pod(2), cluster_ip, |it, f| it.vip(f)),
+            |bed| ends(bed, bed.pod(2), cluster_ip, vip),
         ),
         (
             "should be able to switch session affinity for service with type clusterIP [LinuxOnly]",
-            |bed| switches(bed, bed.pod(2), cluster_ip, |it, f| it.vip(f)),
+            |bed| switches(bed, bed.pod(2), cluster_ip, vip),
         ),
         ("should have session affinity work for NodePort service [LinuxOnly]", |bed| {
             works(bed, bed.client(), node_port, on_node_1, Service::sticky)
@@ -62,20 +62,20 @@ pub(crate) const LOAD_BALANCERS: Group = Group {
             "should have session affinity work for LoadBalancer service with Local traffic policy [Slow]",
             |bed| {
                 let sticky = |it: Service| it.sticky().external_local();
-                works(bed, bed.client(), balancer, |it, f| it.ingress(f), sticky)
+                works(bed, bed.client(), balancer, ingress, sticky)
             },
         ),
         (
             "should be able to switch session affinity for LoadBalancer service with Local traffic policy [Slow]",
-            |bed| switches(bed, bed.pod(2), local_balancer, |it, f| it.ingress(f)),
+            |bed| switches(bed, bed.pod(2), local_balancer, ingress),
         ),
         (
             "should have session affinity work for LoadBalancer service with Cluster traffic policy [Slow]",
-            |bed| works(bed, bed.client(), balancer, |it, f| it.ingress(f), Service::sticky),
+            |bed| works(bed, bed.client(), balancer, ingress, Service::sticky),
         ),
         (
             "should be able to switch session affinity for LoadBalancer service with Cluster traffic policy [Slow]",
-            |bed| switches(bed, bed.client(), balancer, |it, f| it.ingress(f)),
+            |bed| switches(bed, bed.client(), balancer, ingress),
         ),
     ],
 };

@@ -236,6 +236,16 @@ impl Svc<'_> {
     }
 }
 
+/// [`Svc::vip`] as a value.
+pub(crate) fn vip(service: &Svc<'_>, family: Family) -> SocketAddr {
+    service.vip(family)
+}
+
+/// [`Svc::ingress`] as a value.
+pub(crate) fn ingress(service: &Svc<'_>, family: Family) -> SocketAddr {
+    service.ingress(family)
+}
+
 impl Drop for Svc<'_> {
     fn drop(&mut self) {
         self.delete();

@@ -2,6 +2,7 @@
 //! cluster of network namespaces with a test API server. `docs/e2e.md` lists all names.
 
 mod affinity;
+mod balancers;
 mod bed;
 mod conntrack;
 mod disruptive;
@@ -26,10 +27,10 @@ const TOGETHER: [Group; 19] = [
     affinity::LOAD_BALANCERS,
     affinity::NETWORKING,
     affinity::SECONDARY,
-    types::LOAD_BALANCERS,
+    balancers::LOAD_BALANCERS,
     types::SERVICES,
-    types::LOCAL,
-    types::LIFECYCLE,
+    balancers::LOCAL,
+    balancers::LIFECYCLE,
     policies::GROUP,
     services::GROUP,
     networking::PRIMARY,
