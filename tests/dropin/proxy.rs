@@ -2,8 +2,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -13,6 +12,7 @@ use serde_json::Value;
 use testbed::{
     Cluster, Node, Sluice, Topology,
     apiserver::{ApiServer, kubeconfig},
+    http::get,
 };
 
 /// What kubeadm 1.31 writes into its ConfigMap.
@@ -141,17 +141,6 @@ impl Drop for Stage {
 /// The binary under test.
 pub(crate) fn program() -> String {
     std::env::var("SLUICE_BIN").expect("SLUICE_BIN names the binary; use `cargo xtask test dropin`")
-}
-
-fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let request = format!("GET {path} HTTP/1.0\r\nHost: x\r\n\r\n");
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
 /// Waits for something that has to come.

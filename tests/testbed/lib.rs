@@ -9,6 +9,7 @@ mod agent;
 pub mod apiserver;
 mod cluster;
 mod fabric;
+pub mod http;
 mod manifests;
 mod netns;
 pub mod packet;

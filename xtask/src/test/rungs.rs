@@ -5,8 +5,8 @@ use anyhow::{Context, Result, bail};
 use crate::cargo;
 
 /// The order of the privileged rungs, cheapest first; others come after these, by name.
-const ORDER: [&str; 8] =
-    ["source", "testbed", "node", "packets", "fuzz", "verifier", "dropin", "cluster"];
+const ORDER: [&str; 9] =
+    ["source", "testbed", "node", "packets", "fuzz", "verifier", "dropin", "e2e", "cluster"];
 
 /// One rung.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,71 @@
+//! The Kubernetes end-to-end tests that a service proxy can influence, under their own names, on a
+//! cluster of network namespaces with a test API server. `docs/e2e.md` lists all names.
+
+mod affinity;
+mod balancers;
+mod bed;
+mod conntrack;
+mod disruptive;
+mod endpoint;
+mod expect;
+mod hints;
+mod networking;
+mod policies;
+mod services;
+mod suite;
+mod types;
+
+use std::collections::BTreeSet;
+
+use bed::Bed;
+use suite::{Disruptive, Group, Suite};
+
+/// What may run at the same time.
+const TOGETHER: [Group; 19] = [
+    conntrack::GROUP,
+    affinity::SERVICES,
+    affinity::LOAD_BALANCERS,
+    affinity::NETWORKING,
+    affinity::SECONDARY,
+    balancers::LOAD_BALANCERS,
+    types::SERVICES,
+    balancers::LOCAL,
+    balancers::LIFECYCLE,
+    policies::GROUP,
+    services::GROUP,
+    networking::PRIMARY,
+    networking::SECONDARY,
+    networking::DUAL_STACK,
+    networking::NO_SNAT,
+    hints::DISTRIBUTION,
+    hints::TOPOLOGY,
+    hints::SLICES,
+    hints::CIDRS,
+];
+
+/// What runs after that, one by one.
+const ALONE: [Disruptive; 4] =
+    [disruptive::NETWORKING, disruptive::KUBE_PROXY, disruptive::GRANULAR, disruptive::SERVICES];
+
+#[test]
+fn kubernetes() {
+    let mut bed = Bed::new();
+    let mut suite = Suite::default();
+    suite.together(&bed, &TOGETHER);
+    for group in &ALONE {
+        suite.alone(&mut bed, group);
+    }
+    suite.finish();
+}
+
+/// Rows of `docs/e2e.md` end with the file of a case, or with a reason why there is none.
+#[test]
+fn the_document_lists_what_is_covered() {
+    let rows = include_str!("../../docs/e2e.md").lines();
+    let covered = rows.filter_map(|row| row.strip_prefix("| ")?.split_once(" | **tests/e2e/"));
+    let covered: BTreeSet<String> = covered.map(|(name, _file)| name.to_owned()).collect();
+    let together = TOGETHER.iter().flat_map(Group::names);
+    let cases: BTreeSet<String> = together.chain(ALONE.iter().flat_map(Group::names)).collect();
+    let differences: Vec<_> = covered.symmetric_difference(&cases).collect();
+    assert!(differences.is_empty(), "only in the document, or only here: {differences:#?}");
+}
