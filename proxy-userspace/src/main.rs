@@ -14,7 +14,7 @@ use sluice::{
         flags::{ExplainArgs, ListCommand},
         watch::FileWatch,
     },
-    dataplane::aya::{Error, interfaces},
+    dataplane::aya::{Error, interfaces, pin::Pins},
     logging, node, process,
 };
 
@@ -58,7 +58,7 @@ fn start(flags: Flags) -> ExitCode {
     config.notes.iter().for_each(|note| tracing::info!("{note}"));
     match write_to {
         Some(path) => finish(write_config(&config, &path)),
-        None if init_only => finish(node::sysctl::apply(Path::new("/"), &config.kube.conntrack)),
+        None if init_only => finish(init(&config)),
         None => finish(run(config, file)),
     }
 }
@@ -70,6 +70,17 @@ fn print_version(when: &str) {
         "raw" => println!("{version}"),
         _ => println!("sluice {version} (Kubernetes {kubernetes})"),
     }
+}
+
+/// What an init container does with more rights, so that the proxy itself needs only CAP_BPF,
+/// CAP_NET_ADMIN and CAP_PERFMON. Sysctls are best effort here as they are there: without them the
+/// proxy shall start all the same, and it writes the Event.
+fn init(config: &Config) -> anyhow::Result<()> {
+    Pins::new(&config.bpf_root).mount()?;
+    if let Err(error) = node::sysctl::apply(Path::new("/"), &config.kube.conntrack) {
+        tracing::warn!("{error:#}");
+    }
+    Ok(())
 }
 
 fn write_config(config: &Config, path: &Path) -> anyhow::Result<()> {

@@ -42,7 +42,7 @@ pub struct Flags {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
           require_equals = true, value_parser = go_bool)]
     pub cleanup: Option<bool>,
-    /// Set the sysctls, and end.
+    /// Mount bpffs, set the sysctls, and end.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
           require_equals = true, value_parser = go_bool)]
     pub init_only: Option<bool>,

@@ -100,21 +100,28 @@ impl Pins {
 
     /// Makes the folders, on a bpffs that is mounted if it is not yet.
     pub fn prepare(&self) -> Result<(), Error> {
-        let action = |what: &str| format!("{what} {}", self.bpf_root.display());
-        if !is_bpffs(&self.bpf_root) {
-            fs::create_dir_all(&self.bpf_root).map_err(|e| Error::os(action("creating"), &e))?;
-            mount(Some("bpf"), &self.bpf_root, Some("bpf"), MsFlags::empty(), None::<&str>)
-                .map_err(|e| {
-                    Error::new(action("mounting bpffs at"), e).advise(format!(
-                        "mount it on the host and into the container, and {PRIVILEGES}"
-                    ))
-                })?;
-        }
+        self.mount()?;
         for folder in [self.maps(), self.links()] {
             let failed = |e: io::Error| Error::os(format!("creating {}", folder.display()), &e);
             fs::create_dir_all(&folder).map_err(failed)?;
         }
         Ok(())
+    }
+
+    /// Mounts a bpffs if there is none yet (A99): what needs CAP_SYS_ADMIN.
+    pub fn mount(&self) -> Result<(), Error> {
+        if is_bpffs(&self.bpf_root) {
+            return Ok(());
+        }
+        let action = |what: &str| format!("{what} {}", self.bpf_root.display());
+        fs::create_dir_all(&self.bpf_root).map_err(|e| Error::os(action("creating"), &e))?;
+        mount(Some("bpf"), &self.bpf_root, Some("bpf"), MsFlags::empty(), None::<&str>).map_err(
+            |e| {
+                Error::new(action("mounting bpffs at"), e).advise(format!(
+                    "mount it on the host and into the container, and {PRIVILEGES}"
+                ))
+            },
+        )
     }
 }
 
