@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use hyper::Uri;
 use kube::{
     Client, Config,
     config::{AuthInfo, KubeConfigOptions, Kubeconfig},
@@ -43,6 +44,7 @@ impl Connection {
             config.cluster_url =
                 master.parse().with_context(|| format!("--master {master:?} is not a URL"))?;
         }
+        config.cluster_url = with_scheme(&config)?;
         prefer_trimmed_token_file(&mut config.auth_info);
         // The watch loop has its own, quicker backoff.
         config.default_retry = false;
@@ -64,6 +66,25 @@ async fn from_file(path: &Path) -> Result<Config> {
     Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.with_context(failed)
 }
 
+/// As client-go does: a server without a scheme, such as `10.0.0.1:6443`, is reached by https where
+/// something is said about certificates, else by http. kube-rs panics on a URL without one.
+fn with_scheme(config: &Config) -> Result<Uri> {
+    let url = &config.cluster_url;
+    if url.scheme().is_some() {
+        return Ok(url.clone());
+    }
+    let Some(authority) = url.authority() else {
+        bail!("the API server's URL {url:?} names no host; write https://HOST:PORT");
+    };
+    let auth = &config.auth_info;
+    let tls = config.root_cert.is_some()
+        || config.accept_invalid_certs
+        || auth.client_certificate.is_some()
+        || auth.client_certificate_data.is_some();
+    let scheme = if tls { "https" } else { "http" };
+    format!("{scheme}://{authority}").parse().context("the API server's URL cannot be used")
+}
+
 /// As client-go does: a token file wins over a token, and the line feed at its end is not part
 /// of the token (kube-rs would refuse it as a header).
 fn prefer_trimmed_token_file(auth: &mut AuthInfo) {
@@ -73,4 +94,24 @@ fn prefer_trimmed_token_file(auth: &mut AuthInfo) {
         .filter(|token| token.trim().len() != token.len())
         .map(|token| token.trim().to_owned());
     auth.token = trimmed.map(Into::into);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reached(url: &str, insecure: bool) -> Result<String> {
+        let mut config = Config::new(url.parse()?);
+        config.accept_invalid_certs = insecure;
+        Ok(with_scheme(&config)?.to_string())
+    }
+
+    #[test]
+    fn a99_a_server_without_a_scheme_gets_one() {
+        assert_eq!(reached("10.0.0.1:6443", true).unwrap(), "https://10.0.0.1:6443/");
+        assert_eq!(reached("[fd00::1]:8080", false).unwrap(), "http://[fd00::1]:8080/");
+        assert_eq!(reached("api", false).unwrap(), "http://api/");
+        assert_eq!(reached("https://api:6443/x", false).unwrap(), "https://api:6443/x");
+        assert!(reached("/path", false).unwrap_err().to_string().contains("names no host"));
+    }
 }
