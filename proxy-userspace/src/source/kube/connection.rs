@@ -62,8 +62,14 @@ pub async fn client(kubeconfig: Option<&Path>, master: Option<&str>) -> Result<C
 
 async fn from_file(path: &Path) -> Result<Config> {
     let failed = || format!("reading kubeconfig {} failed", path.display());
-    let file = Kubeconfig::read_from(path).with_context(failed)?;
+    let file =
+        Kubeconfig::read_from(path).map_err(|error| on_one_line(&error)).with_context(failed)?;
     Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.with_context(failed)
+}
+
+/// A YAML error brings the lines around it, which an operator's log has no place for.
+fn on_one_line(error: &dyn std::fmt::Display) -> anyhow::Error {
+    anyhow::Error::msg(error.to_string().lines().next().unwrap_or_default().to_owned())
 }
 
 /// As client-go does: a server without a scheme, such as `10.0.0.1:6443`, is reached by https where
@@ -104,6 +110,14 @@ mod tests {
         let mut config = Config::new(url.parse()?);
         config.accept_invalid_certs = insecure;
         Ok(with_scheme(&config)?.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_broken_kubeconfig_is_one_line() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "x: [\n").unwrap();
+        let error = format!("{:#}", from_file(file.path()).await.unwrap_err());
+        assert!(error.starts_with("reading kubeconfig /") && !error.contains('\n'), "{error}");
     }
 
     #[test]
