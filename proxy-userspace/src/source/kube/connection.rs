@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use hyper::Uri;
 use kube::{
     Client, Config,
     config::{AuthInfo, KubeConfigOptions, Kubeconfig},
@@ -44,7 +43,7 @@ impl Connection {
             config.cluster_url =
                 master.parse().with_context(|| format!("--master {master:?} is not a URL"))?;
         }
-        config.cluster_url = with_scheme(&config)?;
+        add_scheme(&mut config)?;
         prefer_trimmed_token_file(&mut config.auth_info);
         // The watch loop has its own, quicker backoff.
         config.default_retry = false;
@@ -74,10 +73,10 @@ fn on_one_line(error: &dyn std::fmt::Display) -> anyhow::Error {
 
 /// As client-go does: a server without a scheme, such as `10.0.0.1:6443`, is reached by https where
 /// something is said about certificates, else by http. kube-rs panics on a URL without one.
-fn with_scheme(config: &Config) -> Result<Uri> {
+fn add_scheme(config: &mut Config) -> Result<()> {
     let url = &config.cluster_url;
     if url.scheme().is_some() {
-        return Ok(url.clone());
+        return Ok(());
     }
     let Some(authority) = url.authority() else {
         bail!("the API server's URL {url:?} names no host; write https://HOST:PORT");
@@ -88,7 +87,9 @@ fn with_scheme(config: &Config) -> Result<Uri> {
         || auth.client_certificate.is_some()
         || auth.client_certificate_data.is_some();
     let scheme = if tls { "https" } else { "http" };
-    format!("{scheme}://{authority}").parse().context("the API server's URL cannot be used")
+    config.cluster_url =
+        format!("{scheme}://{authority}").parse().context("the API server's URL cannot be used")?;
+    Ok(())
 }
 
 /// As client-go does: a token file wins over a token, and the line feed at its end is not part
@@ -109,7 +110,8 @@ mod tests {
     fn reached(url: &str, insecure: bool) -> Result<String> {
         let mut config = Config::new(url.parse()?);
         config.accept_invalid_certs = insecure;
-        Ok(with_scheme(&config)?.to_string())
+        add_scheme(&mut config)?;
+        Ok(config.cluster_url.to_string())
     }
 
     #[tokio::test]
