@@ -71,7 +71,7 @@ fn later(proto: u8, ends: &str) -> Datagram {
     }
 }
 
-/// Runs a case for both families and every transport, each in fresh maps.
+/// Runs a case for both families and every transport (A29), each in fresh maps.
 fn everywhere(case: impl Fn(&mut Lab, Family, u8)) {
     for family in FAMILIES {
         for proto in PROTOS {

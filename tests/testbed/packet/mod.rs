@@ -3,6 +3,7 @@
 mod cable;
 mod chunks;
 mod datagram;
+mod error;
 mod hold;
 mod lab;
 mod loaded;
@@ -11,6 +12,7 @@ mod service;
 
 pub use cable::Cable;
 pub use chunks::crc32c;
-pub use datagram::{ACK, Datagram, FIN, IcmpError, RST, SYN, sctp, tcp, udp};
+pub use datagram::{ACK, Datagram, FIN, RST, SYN, sctp, tcp, udp};
+pub use error::IcmpError;
 pub use lab::{DROP, Hook, Lab, NEXT, REDIRECT, Seen};
 pub use service::Service;

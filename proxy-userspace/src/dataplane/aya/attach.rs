@@ -56,6 +56,11 @@ impl Device {
 /// What a program's name ends with, after its direction.
 const KINDS: [&str; 3] = ["", "_l3", "_upper"];
 
+/// Whether some device of every node carries the program.
+pub(super) fn is_everywhere(program: &str) -> bool {
+    Direction::ALL.iter().any(|direction| direction.name() == program)
+}
+
 /// The names of the programs for one direction.
 pub(super) fn names(direction: Direction) -> impl Iterator<Item = String> {
     KINDS.into_iter().map(move |kind| format!("{}{kind}", direction.name()))
@@ -78,6 +83,7 @@ pub fn links_at(ifindex: u32, direction: Direction) -> Result<Vec<u32>, Error> {
 pub fn attach(programs: &mut Programs, tcx: bool, device: &Device) -> Result<(), Error> {
     for direction in Direction::ALL {
         let name = device.program(direction);
+        programs.ensure(&name)?;
         if tcx {
             attach_tcx(programs, device, direction, &name)?;
         } else {

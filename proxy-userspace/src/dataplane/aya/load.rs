@@ -16,7 +16,7 @@ use aya::{
 };
 use aya_obj::{EbpfSectionKind, Object};
 
-use super::{Error, error::PRIVILEGES, pin::Pins, sys};
+use super::{Error, attach, error::PRIVILEGES, pin::Pins, sys};
 
 /// The ELF object with every program and map, as build.rs compiled them.
 pub static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sluice-ebpf"));
@@ -78,6 +78,18 @@ impl Programs {
         Ok(missing)
     }
 
+    /// Loads the variant of a tc program that a kind of device needs, when the first such device
+    /// appears: the verifier takes a fifth of a second for each.
+    pub fn ensure(&mut self, name: &str) -> Result<(), Error> {
+        match self.ebpf.program_mut(name) {
+            Some(Program::SchedClassifier(program)) if program.fd().is_err() => {
+                program.load().map_err(|e| verifying(name, &e))
+            }
+            Some(_) => Ok(()),
+            None => Err(Error::new(format!("loading program {name}"), "it is not in the object")),
+        }
+    }
+
     /// A program, to attach it through aya.
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Program> {
         self.ebpf.program_mut(name)
@@ -95,7 +107,7 @@ fn map_fd<'a>(name: &str, map: &'a Map) -> Result<BorrowedFd<'a>, Error> {
     }
 }
 
-/// Loads everything. Attaches nothing.
+/// Loads what every node needs. Attaches nothing.
 pub fn load(options: &Options) -> Result<Programs, Error> {
     let pins = Pins::new(&options.bpf_root);
     pins.prepare()?;
@@ -110,6 +122,7 @@ pub fn load(options: &Options) -> Result<Programs, Error> {
     let mut ebpf = loader.load(OBJECT).map_err(|e| loading(&e))?;
     for (name, program) in ebpf.programs_mut() {
         let result = match program {
+            Program::SchedClassifier(_) if !attach::is_everywhere(name) => continue,
             Program::SchedClassifier(program) => program.load(),
             Program::CgroupSockAddr(program) => program.load(),
             other => {
