@@ -1,6 +1,12 @@
 //! The `sluice` command.
 
-use std::{ffi::OsString, iter, path::Path, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    iter,
+    path::Path,
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use clap::error::ErrorKind;
@@ -27,8 +33,7 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error, "sluice --help"),
     };
     if let Some(when) = flags.version.as_deref().filter(|when| *when != "false") {
-        print_version(when);
-        return ExitCode::SUCCESS;
+        return finish(print_version(when));
     }
     if let Some(command) = flags.command.clone() {
         logging::start(flags.v.unwrap_or(DEFAULT_VERBOSITY), false);
@@ -64,11 +69,11 @@ fn start(flags: Flags) -> ExitCode {
 }
 
 /// `kube-proxy --version` names the Kubernetes release that it belongs to; so do we.
-fn print_version(when: &str) {
+fn print_version(when: &str) -> anyhow::Result<()> {
     let (version, kubernetes) = (env!("CARGO_PKG_VERSION"), sluice::KUBERNETES);
     match when {
-        "raw" => println!("{version}"),
-        _ => println!("sluice {version} (Kubernetes {kubernetes})"),
+        "raw" => print(&format!("{version}\n")),
+        _ => print(&format!("sluice {version} (Kubernetes {kubernetes})\n")),
     }
 }
 
@@ -91,17 +96,25 @@ fn write_config(config: &Config, path: &Path) -> anyhow::Result<()> {
 }
 
 fn cleanup(bpf_root: &Path) -> anyhow::Result<()> {
-    for line in interfaces::cleanup(bpf_root)? {
-        println!("{line}");
+    let lines = interfaces::cleanup(bpf_root)?;
+    print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())
+}
+
+/// Prints what was asked for. Whoever reads may stop early, as `head` does: `print!` would panic.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("writing to standard output")
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Help as clap prints it; an error as one line.
 fn refuse(error: &clap::Error, help: &str) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp) {
-        print!("{error}");
-        return ExitCode::SUCCESS;
+        return finish(print(&error.to_string()));
     }
     // Up to the first blank line, an error may name several arguments, one a line.
     let text = error.to_string();
@@ -126,8 +139,7 @@ fn obey(command: Command) -> ExitCode {
 }
 
 fn show(text: Result<String, Error>) -> anyhow::Result<()> {
-    print!("{}", text?);
-    Ok(())
+    print(&text?)
 }
 
 fn explain(args: ExplainArgs) -> ExitCode {

@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 /// Three nodes' worth of objects: a Service of both families, its slices, two Nodes, a ServiceCIDR.
@@ -188,4 +188,19 @@ fn help_names_the_question_and_the_proxys_flags() {
         assert!(text.contains(flag), "{flag}: {text}");
     }
     assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn a_reader_that_stops_early_does_no_harm() {
+    for args in [["--help"], ["--version"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
+            .args(args)
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .output()
+            .expect("the binary runs");
+        assert!(output.status.success() && output.stderr.is_empty(), "{args:?}: {output:?}");
+    }
 }

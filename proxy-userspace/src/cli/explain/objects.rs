@@ -25,7 +25,8 @@ const LOOPBACK: [&str; 2] = ["127.0.0.1", "::1"];
 /// The view, and the flags of the interface that the packet enters by.
 pub(super) fn view(explain: Explain, folder: &Path) -> Result<(View, u32), Refusal> {
     let Explain { from, node, node_ip, local_address, service_cidr, mut flags, .. } = explain;
-    flags.hostname_override = node.or(flags.hostname_override);
+    flags.hostname_override =
+        node.or(flags.hostname_override).filter(|name| !name.trim().is_empty());
     if flags.hostname_override.is_none() {
         return Err(Refusal::usage("--manifests needs --node, the name of the node to answer for"));
     }

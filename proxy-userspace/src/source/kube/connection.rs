@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use kube::{
     Client, Config,
     config::{AuthInfo, KubeConfigOptions, Kubeconfig},
@@ -43,6 +43,7 @@ impl Connection {
             config.cluster_url =
                 master.parse().with_context(|| format!("--master {master:?} is not a URL"))?;
         }
+        add_scheme(&mut config)?;
         prefer_trimmed_token_file(&mut config.auth_info);
         // The watch loop has its own, quicker backoff.
         config.default_retry = false;
@@ -60,8 +61,35 @@ pub async fn client(kubeconfig: Option<&Path>, master: Option<&str>) -> Result<C
 
 async fn from_file(path: &Path) -> Result<Config> {
     let failed = || format!("reading kubeconfig {} failed", path.display());
-    let file = Kubeconfig::read_from(path).with_context(failed)?;
+    let file =
+        Kubeconfig::read_from(path).map_err(|error| on_one_line(&error)).with_context(failed)?;
     Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.with_context(failed)
+}
+
+/// A YAML error brings the lines around it, which an operator's log has no place for.
+fn on_one_line(error: &dyn std::fmt::Display) -> anyhow::Error {
+    anyhow::Error::msg(error.to_string().lines().next().unwrap_or_default().to_owned())
+}
+
+/// As client-go does: a server without a scheme, such as `10.0.0.1:6443`, is reached by https where
+/// something is said about certificates, else by http. kube-rs panics on a URL without one.
+fn add_scheme(config: &mut Config) -> Result<()> {
+    let url = &config.cluster_url;
+    if url.scheme().is_some() {
+        return Ok(());
+    }
+    let Some(authority) = url.authority() else {
+        bail!("the API server's URL {url:?} names no host; write https://HOST:PORT");
+    };
+    let auth = &config.auth_info;
+    let tls = config.root_cert.is_some()
+        || config.accept_invalid_certs
+        || auth.client_certificate.is_some()
+        || auth.client_certificate_data.is_some();
+    let scheme = if tls { "https" } else { "http" };
+    config.cluster_url =
+        format!("{scheme}://{authority}").parse().context("the API server's URL cannot be used")?;
+    Ok(())
 }
 
 /// As client-go does: a token file wins over a token, and the line feed at its end is not part
@@ -73,4 +101,33 @@ fn prefer_trimmed_token_file(auth: &mut AuthInfo) {
         .filter(|token| token.trim().len() != token.len())
         .map(|token| token.trim().to_owned());
     auth.token = trimmed.map(Into::into);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reached(url: &str, insecure: bool) -> Result<String> {
+        let mut config = Config::new(url.parse()?);
+        config.accept_invalid_certs = insecure;
+        add_scheme(&mut config)?;
+        Ok(config.cluster_url.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_broken_kubeconfig_is_one_line() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "x: [\n").unwrap();
+        let error = format!("{:#}", from_file(file.path()).await.unwrap_err());
+        assert!(error.starts_with("reading kubeconfig /") && !error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn a99_a_server_without_a_scheme_gets_one() {
+        assert_eq!(reached("10.0.0.1:6443", true).unwrap(), "https://10.0.0.1:6443/");
+        assert_eq!(reached("[fd00::1]:8080", false).unwrap(), "http://[fd00::1]:8080/");
+        assert_eq!(reached("api", false).unwrap(), "http://api/");
+        assert_eq!(reached("https://api:6443/x", false).unwrap(), "https://api:6443/x");
+        assert!(reached("/path", false).unwrap_err().to_string().contains("names no host"));
+    }
 }

@@ -109,8 +109,12 @@ fn collect(document: Value, found: &mut Vec<Object>) -> Result<(), String> {
             found.push(Object::ServiceCidr(name, convert::service_cidr(&object)));
         }
         (_, list) if list.ends_with("List") => {
-            let items = document.get("items").and_then(Value::as_array).cloned();
-            for mut item in items.unwrap_or_default() {
+            let items = match document.get("items") {
+                None | Some(Value::Null) => Vec::new(),
+                Some(Value::Array(items)) => items.clone(),
+                Some(_) => return Err(format!("{list}: items is no list")),
+            };
+            for mut item in items {
                 inherit_kind(&mut item, &version, list);
                 collect(item, found)?;
             }

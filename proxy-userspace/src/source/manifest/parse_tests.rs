@@ -37,6 +37,13 @@ fn several_documents_lists_and_strangers() {
 }
 
 #[test]
+fn the_items_of_a_list_are_a_list() {
+    assert!(yaml("{apiVersion: v1, kind: List, items: null}").unwrap().is_empty());
+    let wrong = yaml("{apiVersion: v1, kind: List, items: 5}").unwrap_err();
+    assert_eq!(wrong, "line 1: List: items is no list");
+}
+
+#[test]
 fn errors_name_the_line() {
     let broken = yaml("apiVersion: v1\nkind: Service\nmetadata: {name: a\n").unwrap_err();
     assert!(broken.starts_with("line "), "{broken}");

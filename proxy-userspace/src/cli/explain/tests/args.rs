@@ -69,6 +69,7 @@ fn what_cannot_be_obeyed_is_named() {
         (&["--masquerade-all"][..], "--masquerade-all needs --manifests"),
         (&["--node=n1"], "--node needs --manifests"),
         (&[&manifests], "--manifests needs --node"),
+        (&[&manifests, "--node="], "--manifests needs --node"),
         (&["--manifests=/nowhere", "--node=n1"], "reading folder /nowhere"),
         (&[&manifests, "--node=n1", "--from=fd00::1"], "not of one family"),
         (&[&manifests, "--node=n1", "--node-ip=x"], "\"x\" is not an IP address"),
