@@ -77,7 +77,7 @@ impl World {
         self.services.is_some()
             && self.slices.is_some()
             && self.cidrs.is_some()
-            && (self.node.is_some() || !self.problems.is_empty())
+            && (self.node.as_ref().is_some_and(|node| !node.leaving) || !self.problems.is_empty())
     }
 
     /// Nothing happens for a while.
