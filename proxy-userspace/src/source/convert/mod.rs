@@ -25,10 +25,6 @@ use crate::model::{
 /// Services with this label belong to another proxy, whatever its value (A1).
 const PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
 
-/// Slices of headless Services have it (A3). A Service with it has no rules either, whatever its
-/// cluster IP: Kubernetes' end-to-end tests expect so.
-const HEADLESS: &str = "service.kubernetes.io/headless";
-
 /// An object after conversion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Converted<T> {

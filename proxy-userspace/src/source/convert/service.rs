@@ -5,9 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1 as core;
 
-use super::{
-    Converted, HEADLESS, PROXY_NAME, Report, has_label, object_name, parse_cidr, parse_ip,
-};
+use super::{Converted, PROXY_NAME, Report, has_label, object_name, parse_cidr, parse_ip};
 use crate::model::{
     problem::Subject,
     spec::{ServicePort, ServiceSpec, TrafficPolicy},
@@ -24,8 +22,7 @@ const MAX_AFFINITY_SECONDS: i32 = 86_400;
 #[must_use]
 pub fn service(object: &core::Service) -> Converted<ServiceSpec> {
     let Some(spec) = &object.spec else { return Converted::skipped() };
-    let meta = &object.metadata;
-    if has_label(meta, PROXY_NAME) || has_label(meta, HEADLESS) || should_skip(spec) {
+    if has_label(&object.metadata, PROXY_NAME) || should_skip(spec) {
         return Converted::skipped();
     }
     let mut report = Report::new(Subject::Service(object_name(&object.metadata)));

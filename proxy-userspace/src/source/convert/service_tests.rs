@@ -28,13 +28,6 @@ fn a1_another_proxys_service_is_skipped() {
 }
 
 #[test]
-fn a2_a_service_labelled_headless_is_skipped() {
-    let labels = json!({"service.kubernetes.io/headless": ""});
-    let found = convert_with(&json!({"clusterIP": "10.96.0.1"}), &json!({}), &labels);
-    assert_eq!(found, Converted::skipped());
-}
-
-#[test]
 fn a2_headless_and_external_names_are_skipped() {
     assert_eq!(convert(json!({})), Converted::skipped());
     assert_eq!(convert(json!({"clusterIP": ""})), Converted::skipped());

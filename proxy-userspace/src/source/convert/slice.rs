@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::{api::discovery::v1 as discovery, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 
-use super::{Converted, HEADLESS, Report, has_label, object_name, parse_ip};
+use super::{Converted, Report, has_label, object_name, parse_ip};
 use crate::model::{
     problem::Subject,
     spec::{Endpoint, ObjectName, SlicePort, SliceSpec, Trigger},
@@ -16,6 +16,9 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// When the control plane learned of the change behind a slice.
 const TRIGGER: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+
+/// Slices of headless Services have it (A3).
+const HEADLESS: &str = "service.kubernetes.io/headless";
 
 /// Converts an EndpointSlice. The value is `None` for one without rules: headless, without a
 /// Service (A3), or of host names (A6).

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use k8s_openapi::api::core::v1 as core;
 
-use super::{HEADLESS, PROXY_NAME, has_label, object_name, parse_ip};
+use super::{PROXY_NAME, has_label, object_name, parse_ip};
 use crate::model::spec::Unserved;
 
 /// The addresses of a Service that have no rules, each with the rule that says so (A1, A2, A14).
@@ -25,13 +25,6 @@ pub fn unserved(object: &core::Service) -> Vec<Unserved> {
     if has_label(&object.metadata, PROXY_NAME) {
         let why = "the label service.kubernetes.io/service-proxy-name leaves it to another proxy";
         return at(&mut fixed.chain(ingress), "A1", why);
-    }
-    if has_label(&object.metadata, HEADLESS) {
-        return at(
-            &mut fixed.chain(ingress),
-            "A2",
-            "it has the label service.kubernetes.io/headless",
-        );
     }
     if spec.type_.as_deref() == Some("ExternalName") {
         return at(&mut fixed.chain(ingress), "A2", "its type is ExternalName");
