@@ -223,6 +223,18 @@ impl Svc<'_> {
         self.part(0, &ports, endpoints)
     }
 
+    /// The same, with the Service's labels, as the EndpointSlice controller copies them.
+    pub(crate) fn labelled_endpoints(&self, endpoints: &[Endpoint], labels: &Value) -> Result<()> {
+        let ports = [("tcp", "TCP", address::SERVER_PORT), ("udp", "UDP", address::SERVER_PORT)];
+        for mut slice in slices(&self.name(), 0, &ports, endpoints) {
+            for (name, value) in labels.as_object().into_iter().flatten() {
+                slice["metadata"]["labels"][name] = value.clone();
+            }
+            self.bed.server.apply_value(slice)?;
+        }
+        Ok(())
+    }
+
     /// One of several pairs of slices, up to three.
     pub(crate) fn part(
         &self,

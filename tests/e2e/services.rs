@@ -213,11 +213,12 @@ fn released(bed: &Bed) -> Result<()> {
 fn labelled(bed: &Bed, labels: &Value) -> Result<()> {
     let service = bed.unborn();
     service.label(labels.clone())?;
-    service.endpoints(&pods(&[1, 3]))?;
+    service.labelled_endpoints(&pods(&[1, 3]), labels)?;
     let other = bed.service(|it| it, &pods(&[2]))?;
     serves(bed.pod(4), |f| other.vip(f), "pod2")?;
     for labels in [labels, &json!({}), labels] {
         service.label(labels.clone())?;
+        service.labelled_endpoints(&pods(&[1, 3]), labels)?;
         for family in Family::BOTH {
             for from in [&**bed.pod(2), &**bed.node(2)] {
                 if labels.as_object().is_some_and(serde_json::Map::is_empty) {
