@@ -51,7 +51,12 @@ fn start(flags: Flags) -> ExitCode {
     // Before the file is read, so that no change falls between.
     let file = flags.config.as_deref().map(FileWatch::new);
     let (write_to, init_only) = (flags.write_config_to.clone(), flags.init_only == Some(true));
-    let config = match Config::from_flags(flags) {
+    let only = write_to.is_some() || init_only;
+    let checked = Config::from_flags(flags).and_then(|config| match only {
+        true => Ok(config),
+        false => config.check_kubeconfig().map(|()| config),
+    });
+    let config = match checked {
         Ok(config) => config,
         Err(error) => {
             eprintln!("sluice: {error}");

@@ -29,6 +29,7 @@ fn what_cannot_be_run_is_one_line_and_exit_code_2() {
         (("syncPeriod: 0s", "syncPeriod: soon"), &[], "not a duration"),
         (("mode: \"\"", "mode: \"\""), &["--proxy-mode=nftables"], "--proxy-mode=nftables"),
         (("mode: \"\"", "mode: \"\""), &["--no-such-flag"], "--no-such-flag"),
+        (("kubeconfig: ", "kubeconfig: /nowhere"), &["--proxy-mode=ebpf"], "the kubeconfig"),
     ] {
         let config = stage.config(|file| file.replacen(change.0, change.1, 1));
         let flag = format!("--config={}", config.display());

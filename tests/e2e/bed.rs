@@ -9,7 +9,7 @@ use std::{
 use anyhow::Result;
 use serde_json::{Value, json};
 use testbed::{
-    Cluster, Node, Place, Pod, Service, Sluice, Source, Topology,
+    Cluster, Node, Place, Pod, Service, Sluice, Source,
     address::{self, Family, Pair},
     apiserver::{ApiServer, kubeconfig},
 };
@@ -33,9 +33,9 @@ pub(crate) struct Bed {
 }
 
 impl Bed {
-    /// Two nodes in two zones, four pods, one API server, and `sluice` on both nodes.
-    pub(crate) fn new() -> Self {
-        let cluster = Cluster::builder(Topology::Bridge).build().unwrap();
+    /// On a cluster of two nodes, which are in two zones, and four pods: one API server, and
+    /// `sluice` on both nodes.
+    pub(crate) fn new(cluster: Cluster) -> Self {
         let at = (address::node(1).v4, API_PORT);
         let listener = cluster.node(1).unwrap().run(|| TcpListener::bind(at)).unwrap().unwrap();
         let server = ApiServer::on(listener).unwrap();

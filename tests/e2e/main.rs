@@ -17,6 +17,8 @@ mod types;
 
 use std::collections::BTreeSet;
 
+use testbed::{Cluster, CniRules, Topology};
+
 use bed::Bed;
 use suite::{Disruptive, Group, Suite};
 
@@ -47,15 +49,34 @@ const TOGETHER: [Group; 19] = [
 const ALONE: [Disruptive; 4] =
     [disruptive::NETWORKING, disruptive::KUBE_PROXY, disruptive::GRANULAR, disruptive::SERVICES];
 
+/// On a plain bridge, with br_netfilter off.
 #[test]
 fn kubernetes() {
-    let mut bed = Bed::new();
+    let mut bed = Bed::new(Cluster::builder(Topology::Bridge).build().unwrap());
     let mut suite = Suite::default();
     suite.together(&bed, &TOGETHER);
     for group in &ALONE {
         suite.alone(&mut bed, group);
     }
     suite.finish();
+}
+
+/// Again where pods and nodes are linked in other ways, and where a CNI has rules of its own.
+#[test]
+fn elsewhere() {
+    let rules = CniRules { masquerade: true, forward_drop: true };
+    let clusters = [
+        Cluster::builder(Topology::Bridge).bridge_netfilter(true).rules(rules),
+        Cluster::builder(Topology::Routed).rules(rules),
+        Cluster::builder(Topology::Vxlan).bridge_netfilter(true),
+        Cluster::builder(Topology::Tun),
+    ];
+    for cluster in clusters {
+        let bed = Bed::new(cluster.build().unwrap());
+        let mut suite = Suite::default();
+        suite.together(&bed, &TOGETHER);
+        suite.finish();
+    }
 }
 
 /// Rows of `docs/e2e.md` end with the file of a case, or with a reason why there is none.

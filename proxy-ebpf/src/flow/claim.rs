@@ -6,7 +6,7 @@
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_get_prandom_u32};
 use sluice_common::{
-    flow::{EGRESS, Flow, FlowKey, INGRESS},
+    flow::{EGRESS, Flow, FlowKey},
     net::Port,
 };
 
@@ -51,24 +51,34 @@ where
     }
 }
 
-/// Removes all entries of a finished flow: the one at `key`, its opposite, and, where the two are
-/// a masquerade, the pair that it was for. Whoever goes on sending then begins anew.
+/// Removes the two entries of a finished flow. Whoever goes on sending then begins anew.
 #[inline(never)]
 pub fn end<const N: usize>(key: &FlowKey<N>)
 where
     Ip<N>: Family<N>,
 {
+    if let Some(flow) = find(key) {
+        let other = opposite(key, flow);
+        remove(&other);
+        remove(key);
+    }
+}
+
+/// Removes the two entries of a finished masquerade, of which `key` is the one at ingress, and the
+/// pair that it was for. (Not one function with [`end`]: that one's frame is the deepest of all.)
+#[inline(never)]
+pub fn end_masquerade<const N: usize>(key: &FlowKey<N>)
+where
+    Ip<N>: Family<N>,
+{
     let Some(flow) = find(key) else { return };
-    // One key after the other in one place: this is the deepest frame of all.
-    let mut at;
-    if key.direction == INGRESS {
+    // One key after the other in one place.
+    let mut at = opposite(key, flow).reversed(EGRESS);
+    if let Some(answer) = find(&at) {
+        at = opposite(&at, answer);
+        remove(&at);
         at = opposite(key, flow).reversed(EGRESS);
-        if let Some(answer) = find(&at) {
-            at = opposite(&at, answer);
-            remove(&at);
-            at = opposite(key, flow).reversed(EGRESS);
-            remove(&at);
-        }
+        remove(&at);
     }
     at = opposite(key, flow);
     remove(&at);

@@ -20,7 +20,7 @@ use sluice_common::{
 use crate::{
     clock,
     family::{Family, Ip},
-    flow::claim::{Claim, claim, end, random_port},
+    flow::claim::{Claim, claim, end_masquerade, random_port},
     lb::lookup,
     maps::IFACES,
     packet::cursor::Skb,
@@ -87,7 +87,7 @@ where
             match claim(answers, answer) {
                 Claim::Held => return Ok(()),
                 Claim::Finished => {
-                    end(answers);
+                    end_masquerade(answers);
                     continue;
                 }
                 Claim::Taken => {}

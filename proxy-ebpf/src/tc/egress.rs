@@ -9,7 +9,7 @@ use sluice_common::{
     reason::Reason,
 };
 
-use super::{Device, Handled, LEFT, NOTHING, about};
+use super::{Device, Handled, NOTHING};
 use crate::{
     clock,
     family::{Family, Ip},
@@ -39,13 +39,10 @@ fn transport<const N: usize>(skb: &Skb, packet: &mut Packet<N>, device: Device) 
 where
     Ip<N>: Family<N>,
 {
-    let note = if device.is_upper { about(LEFT, skb) } else { NOTHING };
     if packet.fragment == Fragment::Later {
-        skb.note(note);
         return fragment::follow(skb, packet, rewrite::End::Source);
     }
-    packet.transport(skb)?;
-    skb.note(note);
+    super::transport(skb, packet)?;
     if packet.fragment == Fragment::First {
         fragment::remember(packet);
     }
@@ -131,7 +128,7 @@ where
     }
     let other = flow::opposite(&key, answers);
     if flow::finished(answers, &other) {
-        claim::end(&key);
+        claim::end_masquerade(&key);
         return false;
     }
     let pending = Flow {

@@ -11,7 +11,7 @@ use sluice_common::{
     reason::Reason,
 };
 
-use super::{Device, ENTERED, Handled, about};
+use super::{Device, Handled};
 use crate::{
     clock,
     family::{Family, Ip},
@@ -44,11 +44,9 @@ where
     Ip<N>: Family<N>,
 {
     if packet.fragment == Fragment::Later {
-        skb.note(about(ENTERED, skb));
         return fragment::follow(skb, packet, rewrite::End::Destination);
     }
-    packet.transport(skb)?;
-    skb.note(about(ENTERED, skb));
+    super::transport(skb, packet)?;
     if packet.fragment == Fragment::First {
         fragment::remember(packet);
     }

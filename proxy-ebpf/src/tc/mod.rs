@@ -140,13 +140,17 @@ pub fn enter(skb: &Skb, device: Device) -> Option<Reason> {
         return None;
     }
     early::recognise(skb);
-    skb.note(NOTHING);
+    skb.note(about(ENTERED, skb));
     let handled = match skb.protocol() {
         ETH_P_IP => ingress::handle::<V4>(skb, device)
             .and_then(|handled| finish::<V4>(skb, device, INGRESS, handled)),
         ETH_P_IPV6 => ingress::handle::<V6>(skb, device)
             .and_then(|handled| finish::<V6>(skb, device, INGRESS, handled)),
-        _ => return None,
+        // Another tag may be before the header, which the next device up takes off.
+        _ => {
+            skb.note(NOTHING);
+            return None;
+        }
     };
     unless_clone(skb, handled)
 }
@@ -154,14 +158,12 @@ pub fn enter(skb: &Skb, device: Device) -> Option<Reason> {
 /// Hands a packet leaving by a device to the code of its family.
 #[inline(always)]
 pub fn leave(skb: &Skb, device: Device) -> Option<Reason> {
-    let done = !device.is_upper && skb.noted() == about(LEFT, skb);
-    if !done {
-        early::recognise(skb);
-    }
-    skb.note(NOTHING);
-    if done {
+    if !device.is_upper && skb.noted() == about(LEFT, skb) {
+        skb.note(NOTHING);
         return None;
     }
+    early::recognise(skb);
+    skb.note(if device.is_upper { about(LEFT, skb) } else { NOTHING });
     let handled = match skb.protocol() {
         ETH_P_IP => egress::handle::<V4>(skb, device)
             .and_then(|handled| finish::<V4>(skb, device, EGRESS, handled)),
@@ -170,6 +172,20 @@ pub fn leave(skb: &Skb, device: Device) -> Option<Reason> {
         _ => return None,
     };
     unless_clone(skb, handled)
+}
+
+/// Reads the ports of a packet. What is of no transport that services know may hold another packet,
+/// as ESP does: what was noted is not about that.
+#[inline(always)]
+fn transport<const N: usize>(skb: &Skb, packet: &mut Packet<N>) -> Option<()>
+where
+    Ip<N>: Family<N>,
+{
+    let known = packet.transport(skb);
+    if known.is_none() {
+        skb.note(NOTHING);
+    }
+    known
 }
 
 /// A clone of a first fragment that did not become what it was made for must not go on as a second

@@ -182,6 +182,20 @@ impl Config {
             warnings,
         })
     }
+
+    /// Whether the kubeconfig that is named can be read: a path that is wrong now will be wrong
+    /// later. What is in the file may change, and is tried again.
+    pub fn check_kubeconfig(&self) -> Result<(), ConfigError> {
+        let Source::Kubernetes { kubeconfig: Some(path), .. } = &self.source else { return Ok(()) };
+        match fs::File::open(path) {
+            Ok(_) => Ok(()),
+            Err(error) => fail(format!(
+                "reading the kubeconfig {}: {error}; correct --kubeconfig, or \
+                 clientConnection.kubeconfig in the file",
+                path.display()
+            )),
+        }
+    }
 }
 
 fn read(path: &Path) -> Result<decode::Decoded, ConfigError> {

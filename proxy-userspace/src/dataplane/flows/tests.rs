@@ -49,7 +49,11 @@ fn reference(proto: u8, one: u32, other: u32) -> u32 {
     let has = |flags: u32, bit: u32| flags & bit != 0;
     if proto != proto::TCP {
         let both = has(one, ESTABLISHED) && has(other, ESTABLISHED);
-        return if both { 120 } else { 30 };
+        return match (both, proto == proto::SCTP) {
+            (false, _) => 30,
+            (true, false) => 120,
+            (true, true) => 210,
+        };
     }
     if has(one, RST) || has(other, RST) {
         let is_open = has(one, ESTABLISHED) && has(other, ESTABLISHED);
