@@ -64,7 +64,7 @@ fn kubernetes() {
 /// Again where pods and nodes are linked in other ways, and where a CNI has rules of its own.
 #[test]
 fn elsewhere() {
-    let rules = CniRules { masquerade: true, forward_drop: true };
+    let rules = CniRules { masquerade: true, ..CniRules::default() };
     let clusters = [
         Cluster::builder(Topology::Bridge).bridge_netfilter(true).rules(rules),
         Cluster::builder(Topology::Routed).rules(rules),

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::programs::TcAttachType;
+use aya::programs::tc::{self, TcAttachType};
 use nix::{
     net::if_::if_nametoindex,
     sched::{CloneFlags, unshare},
@@ -53,6 +53,8 @@ impl Cable {
         for command in commands {
             ip(command);
         }
+        // Before 6.6 programs are filters of this qdisc; later ones do without.
+        tc::qdisc_add_clsact(INSIDE).expect("a clsact qdisc");
         let mut lab = Lab::new();
         for (hook, kind) in
             [(Hook::Ingress, TcAttachType::Ingress), (Hook::Egress, TcAttachType::Egress)]
