@@ -12,7 +12,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch::Receiver};
 
 use super::{
     Shared, answer,
@@ -56,6 +56,8 @@ async fn accept(listener: &tokio::net::TcpListener, shared: &Arc<Shared>) {
 }
 
 async fn handle(request: Request<Incoming>, shared: Arc<Shared>) -> Response<Body> {
+    // Before the token is looked at: who passes under the old one is dropped with the others.
+    let dropped = shared.dropped.subscribe();
     let line = format!("{} {}", request.method(), request.uri());
     let delay = shared.manners().delay;
     if !delay.is_zero() {
@@ -63,7 +65,7 @@ async fn handle(request: Request<Incoming>, shared: Arc<Shared>) -> Response<Bod
     }
     let response = match refuse(&request, &shared) {
         Some(status) => whole(&status),
-        None => answer(request, &shared).await,
+        None => answer(request, &shared, dropped).await,
     };
     shared.manners().requests.push(format!("{line} {}", response.status().as_u16()));
     response
@@ -93,7 +95,11 @@ fn refuse<B>(request: &Request<B>, shared: &Shared) -> Option<Value> {
     forbidden.then(|| answer::forbidden(&target.resource, &target.group))
 }
 
-async fn answer(request: Request<Incoming>, shared: &Arc<Shared>) -> Response<Body> {
+async fn answer(
+    request: Request<Incoming>,
+    shared: &Arc<Shared>,
+    dropped: Receiver<u64>,
+) -> Response<Body> {
     let Some(target) = Target::parse(request.uri().path()) else {
         return whole(&answer::no_resource());
     };
@@ -110,7 +116,7 @@ async fn answer(request: Request<Incoming>, shared: &Arc<Shared>) -> Response<Bo
     }
     let params = Params::parse(request.uri().query().unwrap_or_default());
     if params.is_set("watch") {
-        return watch::respond(kind, params, Arc::clone(shared));
+        return watch::respond(kind, params, Arc::clone(shared), dropped);
     }
     whole(&list(kind, target.namespace.as_deref(), &params, shared))
 }

@@ -36,8 +36,13 @@ struct Watch {
     dropped: Receiver<u64>,
 }
 
-/// Answers a watch request.
-pub(super) fn respond(kind: &'static Kind, params: Params, shared: Arc<Shared>) -> Response<Body> {
+/// Answers a watch request; `dropped` tells of `drop_watches` since the request came.
+pub(super) fn respond(
+    kind: &'static Kind,
+    params: Params,
+    shared: Arc<Shared>,
+    dropped: Receiver<u64>,
+) -> Response<Body> {
     let timeout = Duration::from_secs(params.number("timeoutSeconds").unwrap_or(1800));
     let mut watch = Watch {
         kind,
@@ -47,7 +52,7 @@ pub(super) fn respond(kind: &'static Kind, params: Params, shared: Arc<Shared>) 
         finished: false,
         deadline: Instant::now() + timeout,
         changed: shared.changed.subscribe(),
-        dropped: shared.dropped.subscribe(),
+        dropped,
         shared,
     };
     if let Some(status) = watch.begin() {
@@ -91,6 +96,10 @@ impl Watch {
     /// The next line; `None` at the end, an error to break the connection.
     async fn next(&mut self) -> Option<io::Result<String>> {
         loop {
+            // Looked at after the store: a dropped watch never tells what came after its drop.
+            if self.dropped.has_changed().unwrap_or(true) {
+                return Some(Err(io::Error::other("the watch was dropped")));
+            }
             if let Some(event) = self.queue.pop_front() {
                 return Some(Ok(format!("{event}\n")));
             }
@@ -98,8 +107,8 @@ impl Watch {
                 return None;
             }
             self.collect();
-            if self.queue.is_empty() && self.wait().await {
-                return Some(Err(io::Error::other("the watch was dropped")));
+            if self.queue.is_empty() {
+                self.wait().await;
             }
         }
     }
@@ -116,11 +125,12 @@ impl Watch {
         self.version = store.version;
     }
 
-    /// Waits for news; tells whether the watch is to be broken.
-    async fn wait(&mut self) -> bool {
+    /// Waits for news, or for the drop.
+    async fn wait(&mut self) {
         let bookmark = Instant::now() + BOOKMARKS;
+        let mut dropped = self.dropped.clone();
         tokio::select! {
-            _ = self.dropped.changed() => return true,
+            _ = dropped.changed() => {}
             _ = self.changed.changed() => {}
             () = sleep_until(self.deadline.min(bookmark)) => {
                 if self.params.is_set("allowWatchBookmarks") {
@@ -128,6 +138,5 @@ impl Watch {
                 }
             }
         }
-        false
     }
 }
