@@ -10,7 +10,7 @@ use sluice_common::{
     net::Port,
 };
 
-use super::{find, finished, opposite, put, remove};
+use super::{Standing, find, opposite, put, remove, standing};
 use crate::family::{Family, Ip};
 
 /// What became of an attempt to claim a key.
@@ -20,6 +20,9 @@ pub enum Claim {
     Held,
     /// A live flow of another origin holds it.
     Taken,
+    /// A flow that ended a moment ago holds it: it may be [`end`]ed if there is no other way, as
+    /// conntrack's are (nf_nat_used_tuple_harder, Linux 6.6).
+    Ended,
     /// A finished flow holds it: [`end`] that and claim again. (Not done here, because the stack
     /// has no room for one frame within the other.)
     Finished,
@@ -42,8 +45,11 @@ where
         && holder.port == flow.port
         && holder.client_port == flow.client_port;
     if !same {
-        let over = finished(holder, &opposite(key, holder));
-        return if over { Claim::Finished } else { Claim::Taken };
+        return match standing(holder, &opposite(key, holder)) {
+            Standing::Live => Claim::Taken,
+            Standing::Ended => Claim::Ended,
+            Standing::Finished => Claim::Finished,
+        };
     }
     match put(key, flow) {
         Some(()) => Claim::Held,

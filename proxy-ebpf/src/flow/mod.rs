@@ -97,10 +97,20 @@ pub fn opposite<const N: usize>(key: &FlowKey<N>, flow: &Flow<N>) -> FlowKey<N> 
     key.opposite(flow)
 }
 
-/// Whether the flow with the directions `flow` and `opposite` has ended or gone quiet, so that its
-/// tuple may be given to another.
+/// What a flow's tuple is to another that wants it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The flow's.
+    Live,
+    /// The flow's, which has ended but may have packets on the way.
+    Ended,
+    /// Free: the flow has gone quiet for as long as its state may.
+    Finished,
+}
+
+/// The standing of the flow with the directions `flow` and `opposite`.
 #[inline(always)]
-pub fn finished<const N: usize>(flow: &Flow<N>, opposite: &FlowKey<N>) -> bool
+pub fn standing<const N: usize>(flow: &Flow<N>, opposite: &FlowKey<N>) -> Standing
 where
     Ip<N>: Family<N>,
 {
@@ -112,7 +122,12 @@ where
         seen = seen.max(other.seen);
     }
     let idle = clock::seconds().saturating_sub(seen);
-    idle >= State::of(opposite.proto, flags, both).limit()
+    let state = State::of(opposite.proto, flags, both);
+    match state.has_ended() {
+        _ if idle >= state.limit() => Standing::Finished,
+        true => Standing::Ended,
+        false => Standing::Live,
+    }
 }
 
 /// Whether the node has long stopped sending from the NodePort's number that the entry is for.

@@ -127,7 +127,7 @@ where
         return false;
     }
     let other = flow::opposite(&key, answers);
-    if flow::finished(answers, &other) {
+    if flow::standing(answers, &other) == flow::Standing::Finished {
         claim::end_masquerade(&key);
         return false;
     }
