@@ -9,77 +9,67 @@ use sluice_common::{
     reason::Reason,
 };
 
-use super::{Device, Handled, NOTHING};
+use super::{Device, Hook, NOTHING};
 use crate::{
     clock,
     family::{Family, Ip},
     flow::{self, claim},
     lb::{cluster_ip, lookup},
     nat::masquerade,
-    packet::{Fragment, Packet, cursor::Skb, fragment, rewrite},
+    packet::{
+        Packet,
+        cursor::Skb,
+        rewrite::{self, End},
+    },
 };
 
-/// Handles a packet of one family. `None`: not ours.
-#[inline(never)]
-pub fn handle<const N: usize>(skb: &Skb, device: Device) -> Option<Handled>
-where
-    Ip<N>: Family<N>,
-{
-    let mut packet = Packet::<N>::parse(skb, device.header, EGRESS)?;
-    if packet.is_icmp() {
-        return Some(Handled::Message.keep(skb, &packet));
-    }
-    let reason = transport(skb, &mut packet, device)?;
-    Some(Handled::As(reason).keep(skb, &packet))
-}
+/// What happens to packets that leave.
+pub struct Egress;
 
-/// Handles what has ports, or follows what had them.
-#[inline(always)]
-fn transport<const N: usize>(skb: &Skb, packet: &mut Packet<N>, device: Device) -> Option<Reason>
-where
-    Ip<N>: Family<N>,
-{
-    if packet.fragment == Fragment::Later {
-        return fragment::follow(skb, packet, rewrite::End::Source);
-    }
-    super::transport(skb, packet)?;
-    if packet.fragment == Fragment::First {
-        fragment::remember(packet);
-    }
-    let mut known = flow::find(&packet.key);
-    if known.is_none() {
-        if !(skb.is_own() && packet.begins() && lookup::is_local(&packet.key.src)) {
+impl Hook for Egress {
+    const DIRECTION: u8 = EGRESS;
+    const END: End = End::Source;
+
+    #[inline(always)]
+    fn translate<const N: usize>(skb: &Skb, packet: &Packet<N>, device: Device) -> Option<Reason>
+    where
+        Ip<N>: Family<N>,
+    {
+        let mut known = flow::find(&packet.key);
+        if known.is_none() {
+            if !(skb.is_own() && packet.begins() && lookup::is_local(&packet.key.src)) {
+                return None;
+            }
+            if !gives_way(packet) {
+                return begin(packet);
+            }
+            known = flow::find(&packet.key);
+        }
+        let flow = known?;
+        if flow::is_direct(flow) && device.is_upper {
+            skb.note(NOTHING);
             return None;
         }
-        if !gives_way(packet) {
-            return begin(packet);
+        // What another flow was given at the device above may be the port that this node's own socket
+        // wanted.
+        if flow.service == 0 && flow.flags & MASQUERADE != 0 && !skb.is_own() {
+            return None;
         }
-        known = flow::find(&packet.key);
+        if flow.flags & PENDING != 0 && flow.flags & TURNING != 0 && !skb.turns() {
+            flow::remove(&packet.key);
+            return None;
+        }
+        flow::touch(flow, packet);
+        if flow.flags & IDENTITY != 0 {
+            return Some(Reason::Direct);
+        }
+        if flow.flags & PENDING != 0
+            && let Err(reason) = masquerade::choose(skb, &packet.key, flow)
+        {
+            return Some(reason);
+        }
+        Some(source(skb, packet, flow))
     }
-    let flow = known?;
-    if flow::is_direct(flow) && device.is_upper {
-        skb.note(NOTHING);
-        return None;
-    }
-    // What another flow was given at the device above may be the port that this node's own socket
-    // wanted.
-    if flow.service == 0 && flow.flags & MASQUERADE != 0 && !skb.is_own() {
-        return None;
-    }
-    if flow.flags & PENDING != 0 && flow.flags & TURNING != 0 && !skb.turns() {
-        flow::remove(&packet.key);
-        return None;
-    }
-    flow::touch(flow, packet);
-    if flow.flags & IDENTITY != 0 {
-        return Some(Reason::Direct);
-    }
-    if flow.flags & PENDING != 0
-        && let Err(reason) = masquerade::choose(skb, &packet.key, flow)
-    {
-        return Some(reason);
-    }
-    Some(source(skb, packet, flow))
 }
 
 /// The first packet that a socket of the node sends: what the socket hooks did not see, or had no
@@ -106,8 +96,7 @@ where
         true => Reason::Masquerade,
         false => Reason::Reply,
     };
-    let end = rewrite::End::Source;
-    match rewrite::rewrite(skb, packet, end, flow) {
+    match rewrite::rewrite(skb, packet, End::Source, flow) {
         Ok(()) => done,
         Err(reason) => reason,
     }
