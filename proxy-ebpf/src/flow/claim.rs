@@ -10,7 +10,7 @@ use sluice_common::{
     net::Port,
 };
 
-use super::{Standing, find, opposite, put, remove, standing};
+use super::{Standing, find, put, remove, standing};
 use crate::family::{Family, Ip};
 
 /// What became of an attempt to claim a key.
@@ -45,7 +45,7 @@ where
         && holder.port == flow.port
         && holder.client_port == flow.client_port;
     if !same {
-        return match standing(holder, &opposite(key, holder)) {
+        return match standing(holder, &key.opposite(holder)) {
             Standing::Live => Claim::Taken,
             Standing::Ended => Claim::Ended,
             Standing::Finished => Claim::Finished,
@@ -64,7 +64,7 @@ where
     Ip<N>: Family<N>,
 {
     if let Some(flow) = find(key) {
-        let other = opposite(key, flow);
+        let other = key.opposite(flow);
         remove(&other);
         remove(key);
     }
@@ -79,14 +79,14 @@ where
 {
     let Some(flow) = find(key) else { return };
     // One key after the other in one place.
-    let mut at = opposite(key, flow).reversed(EGRESS);
+    let mut at = key.opposite(flow).reversed(EGRESS);
     if let Some(answer) = find(&at) {
-        at = opposite(&at, answer);
+        at = at.opposite(answer);
         remove(&at);
-        at = opposite(key, flow).reversed(EGRESS);
+        at = key.opposite(flow).reversed(EGRESS);
         remove(&at);
     }
-    at = opposite(key, flow);
+    at = key.opposite(flow);
     remove(&at);
     remove(key);
 }

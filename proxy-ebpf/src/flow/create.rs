@@ -112,7 +112,7 @@ pub fn forget<const N: usize>(key: &FlowKey<N>, old: &Flow<N>)
 where
     Ip<N>: Family<N>,
 {
-    let answers = super::opposite(key, old);
+    let answers = key.opposite(old);
     // The next choice, if there is one, writes it anew.
     remove(key);
     if let Some(holder) = find(&answers)

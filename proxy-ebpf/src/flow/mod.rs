@@ -91,12 +91,6 @@ pub fn is_direct<const N: usize>(flow: &Flow<N>) -> bool {
     flow.service == 0 && flow.flags & (IDENTITY | MASQUERADE) == 0
 }
 
-/// The key of the other direction of the same flow, as the packet is observed there.
-#[inline(always)]
-pub fn opposite<const N: usize>(key: &FlowKey<N>, flow: &Flow<N>) -> FlowKey<N> {
-    key.opposite(flow)
-}
-
 /// What a flow's tuple is to another that wants it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Standing {

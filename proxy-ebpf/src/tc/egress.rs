@@ -115,7 +115,7 @@ where
     if answers.flags & MASQUERADE == 0 || answers.addr == packet.key.src {
         return false;
     }
-    let other = flow::opposite(&key, answers);
+    let other = key.opposite(answers);
     if flow::standing(answers, &other) == flow::Standing::Finished {
         claim::end_masquerade(&key);
         return false;

@@ -109,7 +109,7 @@ where
     let key = &packet.key;
     let same = lookup::frontend(&key.dst, key.dst_port, key.proto, NODE_PORTS)
         .is_some_and(|frontend| frontend.service == flow.service);
-    same && flow::find(&flow::opposite(key, flow)).is_some()
+    same && flow::find(&key.opposite(flow)).is_some()
 }
 
 /// Applies an entry.
