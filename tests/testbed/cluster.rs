@@ -201,6 +201,11 @@ impl Cluster {
         if masked { address::node(pod.node) } else { pod.address }
     }
 
+    /// Whether nodes forward nothing but what comes from pods or goes to them.
+    pub fn drops_forwarded(&self) -> bool {
+        self.builder.rules.forward_drop
+    }
+
     /// The client on the underlay, 192.168.100.100.
     pub fn client(&self) -> &Place {
         &self.client
