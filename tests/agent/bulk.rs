@@ -37,7 +37,9 @@ async fn echo(stream: impl AsyncRead + AsyncWrite, bytes: u64) -> Result<Outcome
     let (mut read, mut write) = tokio::io::split(stream);
     let pattern = pattern();
     tokio::try_join!(send(&mut write, &pattern, bytes), compare(&mut read, &pattern, bytes))?;
-    write.shutdown().await?;
+    // The server ends it: an SCTP socket that did so itself is told nothing when the end has come.
+    write.write_all(b"close\n").await?;
+    write.flush().await?;
     match read.read(&mut [0]).await? {
         0 => Ok(Outcome::Done),
         _more => Err(Error::new(ErrorKind::InvalidData, "more came back than was sent")),
