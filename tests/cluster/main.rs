@@ -4,6 +4,7 @@ mod bad_objects;
 mod cases;
 mod changes;
 mod datagrams;
+mod guest;
 mod interference;
 mod kube;
 mod kubernetes;

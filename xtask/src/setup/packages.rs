@@ -39,9 +39,9 @@ pub(super) const COMPILER: [&str; 4] =
 /// zlib nor zstd is needed at build time.
 pub(super) const LLVM: [&str; 1] = ["llvm-22-dev"];
 
-/// What boots other kernels, and what packs their first file system.
-pub(super) const EMULATOR: [&str; 5] =
-    ["qemu-system-x86", "busybox-static", "kmod", "cpio", "xz-utils"];
+/// What boots other kernels, what packs their first file system, and what tests call there only.
+pub(super) const EMULATOR: [&str; 6] =
+    ["qemu-system-x86", "busybox-static", "kmod", "cpio", "xz-utils", "wireguard-tools"];
 
 /// Installs the wanted packages that are missing. Only root installs, and only root runs what
 /// needs [`TOOLS`], so others pass: what they lack to build is found missing by the next steps.
