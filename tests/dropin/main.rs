@@ -1,7 +1,12 @@
 //! In kube-proxy's place: the real binary with kubeadm's own file and flags, against an API server,
 //! on a node of the testbed. Every port is scraped from inside the node's namespace.
 
+mod container;
+mod deployed;
+mod image;
+mod names;
 mod proxy;
+mod seccomp;
 mod start;
 
 use std::time::Duration;

@@ -1,0 +1,90 @@
+//! The image, in a container with exactly what `deploy/base` gives it.
+
+use std::net::SocketAddr;
+
+use serde_json::json;
+use testbed::address::SERVER_PORT;
+
+use crate::{
+    container::{Bundle, Change},
+    names::Names,
+    proxy::{Stage, eventually},
+};
+
+/// The container as it is deployed, by a runtime of today.
+const AS_IS: Change = Change { without: None, modern: true };
+
+/// A NodePort Service whose endpoint is the stage's pod.
+fn web(stage: &Stage) -> String {
+    format!(
+        "apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: shop}}
+spec:
+  type: NodePort
+  clusterIP: 10.96.0.81
+  ports: [{{port: 80, nodePort: 30081}}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: web-1, namespace: shop, labels: {{kubernetes.io/service-name: web}}}}
+addressType: IPv4
+ports: [{{name: '', port: {SERVER_PORT}}}]
+endpoints: [{{addresses: [{}], nodeName: node1}}]
+",
+        stage.pod().address().v4
+    )
+}
+
+#[test]
+fn the_image_serves_with_the_rights_of_the_manifest() {
+    let stage = Stage::new();
+    let _names = Names::on(stage.node());
+    stage.server.apply(&web(&stage)).unwrap();
+    let bundle = Bundle::new(&stage);
+    assert_eq!(bundle.image()["User"], "0:0");
+    assert_eq!(bundle.image()["Entrypoint"], json!(["/usr/local/bin/kube-proxy"]));
+    let files = std::fs::read_dir(bundle.files().join("usr/local/bin")).unwrap();
+    assert_eq!(files.count(), 2, "the program and kube-proxy's name for it");
+    for _ in 0..2 {
+        // The second takes up what the first left.
+        let proxy = bundle.start(&stage, &AS_IS);
+        proxy.0.wait_ready();
+        assert_eq!(stage.get(10_256, "/healthz").0, 200);
+        assert_eq!(stage.get(10_249, "/proxyMode").1, "ebpf");
+        assert_eq!(stage.metric("sluice_ready"), 1.0);
+        let node = SocketAddr::new(stage.node().address().v4.into(), 30_081);
+        assert_eq!(stage.node().tcp("10.96.0.81:80").unwrap().who, "pod1");
+        assert_eq!(stage.client().tcp(node).unwrap().who, "pod1");
+    }
+}
+
+#[test]
+fn without_any_one_capability_it_does_not_start() {
+    let stage = Stage::new();
+    let _names = Names::on(stage.node());
+    let bundle = Bundle::new(&stage);
+    for (capability, part) in [
+        ("BPF", "loading a first small program: Operation not permitted"),
+        ("NET_ADMIN", "x"),
+        ("PERFMON", "x"),
+    ] {
+        let change = Change { without: Some(capability), ..AS_IS };
+        let mut proxy = bundle.start(&stage, &change);
+        let status = proxy.0.wait();
+        assert_eq!(status.code(), Some(1), "without {capability}:\n{}", proxy.0.log());
+        let log = proxy.0.log();
+        assert!(log.contains(part), "without {capability}:\n{log}");
+    }
+}
+
+#[test]
+fn a_seccomp_profile_without_bpf_is_named() {
+    let stage = Stage::new();
+    let _names = Names::on(stage.node());
+    let bundle = Bundle::new(&stage);
+    let mut proxy = bundle.start(&stage, &Change { modern: false, ..AS_IS });
+    assert_eq!(proxy.0.wait().code(), Some(1), "{}", proxy.0.log());
+    let part = "loading a first small program: Operation not permitted";
+    eventually("the cause", || proxy.0.log().contains(part));
+}
