@@ -6,6 +6,7 @@ mod deployed;
 mod image;
 mod names;
 mod proxy;
+mod role;
 mod seccomp;
 mod start;
 
