@@ -22,13 +22,22 @@ use crate::{
 /// Where the API server is, by name: `names.rs` answers.
 const HOST: &str = "api.sluice.test";
 
-/// What a test changes about the container of the DaemonSet.
+/// The DaemonSet of `deploy/base`.
+pub(crate) const DEPLOYED: &str = include_str!("../../deploy/base/daemonset.yaml");
+
+/// Which container of a DaemonSet, and what a test changes about it.
 pub(crate) struct Change {
+    /// Where it is in the Pod's spec.
+    pub(crate) container: &'static str,
     /// A capability that it does not get.
     pub(crate) without: Option<&'static str>,
     /// Whether its seccomp profile is of containerd 1.7 or later.
     pub(crate) modern: bool,
 }
+
+/// What of all capabilities a proxy could need. (CAP_SYS_RESOURCE, for `oom_score_adj`, is one that the
+/// root of this machine may not have.)
+const PRIVILEGED: [&str; 5] = ["BPF", "NET_ADMIN", "PERFMON", "SYS_ADMIN", "DAC_OVERRIDE"];
 
 /// A bundle: the image's files and what kubelet mounts.
 pub(crate) struct Bundle {
@@ -39,18 +48,19 @@ pub(crate) struct Bundle {
 
 impl Bundle {
     /// Unpacks the image that `SLUICE_IMAGE` names.
-    pub(crate) fn new(stage: &Stage) -> Self {
+    pub(crate) fn new(stage: &Stage, daemon_set: &str) -> Self {
         let archive = std::env::var("SLUICE_IMAGE")
             .expect("SLUICE_IMAGE names the image; use `cargo xtask test dropin`");
         let folder = stage.dir.join("bundle");
-        let text = include_str!("../../deploy/base/daemonset.yaml");
         let image =
             image::unpack(Path::new(&archive), &folder.join("archive"), &folder.join("rootfs"));
-        for name in ["volume", "cgroup"] {
+        for name in ["volume", "cgroup", "modules"] {
             fs::create_dir_all(folder.join(name)).unwrap();
         }
         fs::write(folder.join("resolv.conf"), "nameserver 127.0.0.1\n").unwrap();
-        let bundle = Self { folder, image, daemon_set: serde_saphyr::from_str(text).unwrap() };
+        File::create(folder.join("xtables.lock")).unwrap();
+        let bundle =
+            Self { folder, image, daemon_set: serde_saphyr::from_str(daemon_set).unwrap() };
         bundle.write_volume(stage);
         bundle
     }
@@ -75,11 +85,12 @@ impl Bundle {
         self.folder.join("rootfs")
     }
 
-    /// Starts the proxy's container on the stage's node.
+    /// Starts a container on the stage's node.
     pub(crate) fn start(&self, stage: &Stage, change: &Change) -> Container {
         let spec = &self.daemon_set["spec"]["template"]["spec"];
         assert_eq!(spec["hostNetwork"], true);
-        let config = self.oci(stage, &spec["containers"][0], change);
+        let container = spec.pointer(change.container).unwrap();
+        let config = self.oci(stage, container, change);
         fs::write(self.folder.join("config.json"), config.to_string()).unwrap();
         let log = self.folder.join("log");
         let out = File::create(&log).unwrap();
@@ -99,14 +110,14 @@ impl Bundle {
     /// The container of a Pod in the OCI runtime's terms.
     fn oci(&self, stage: &Stage, container: &Value, change: &Change) -> Value {
         let rights = &container["securityContext"];
+        let privileged = rights["privileged"] == true;
         let capabilities = capabilities(rights, change.without);
-        assert_eq!(rights["seccompProfile"]["type"], "RuntimeDefault");
         let sets = json!({
             "bounding": capabilities, "effective": capabilities, "permitted": capabilities,
         });
-        json!({
+        let mut config = json!({
             "ociVersion": "1.0.2",
-            "root": {"path": "rootfs", "readonly": rights["readOnlyRootFilesystem"]},
+            "root": {"path": "rootfs", "readonly": rights["readOnlyRootFilesystem"] == true},
             "process": {
                 "user": {"uid": 0, "gid": 0},
                 "cwd": self.image()["WorkingDir"],
@@ -119,27 +130,40 @@ impl Bundle {
             "linux": {
                 // The node's network and, so that crun's mounts are nobody else's, no other namespace.
                 "namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "ipc"}],
-                "seccomp": seccomp::filter(&capabilities, change.modern),
-                "readonlyPaths": ["/proc/sys", "/proc/bus", "/proc/fs", "/proc/irq"],
             },
-        })
+        });
+        if !privileged {
+            assert_eq!(rights["seccompProfile"]["type"], "RuntimeDefault");
+            config["linux"]["seccomp"] = seccomp::filter(&capabilities, change.modern);
+            config["linux"]["readonlyPaths"] =
+                json!(["/proc/sys", "/proc/bus", "/proc/fs", "/proc/irq"]);
+        }
+        config
     }
 
     /// What every container has, and the volumes of this one.
     fn mounts(&self, stage: &Stage, container: &Value) -> Vec<Value> {
+        let privileged = container["securityContext"]["privileged"] == true;
+        let access = if privileged { "rw" } else { "ro" };
         let mut mounts = vec![
             json!({"destination": "/proc", "type": "proc", "source": "proc"}),
             json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
                    "options": ["nosuid", "mode=755"]}),
             json!({"destination": "/sys", "type": "sysfs", "source": "sysfs",
-                   "options": ["nosuid", "noexec", "nodev", "ro"]}),
+                   "options": ["nosuid", "noexec", "nodev", access]}),
             bind(&self.folder.join("resolv.conf"), "/etc/resolv.conf", true),
         ];
+        if privileged {
+            // The host's cgroups, which others do not see.
+            mounts.push(bind(&self.folder.join("cgroup"), "/sys/fs/cgroup", false));
+        }
         for mount in container["volumeMounts"].as_array().unwrap() {
             let source = match mount["name"].as_str().unwrap() {
                 "kube-proxy" => self.folder.join("volume"),
                 "bpffs" => stage.node().bpf_root().clone(),
                 "cgroup" => self.folder.join("cgroup"),
+                "xtables-lock" => self.folder.join("xtables.lock"),
+                "lib-modules" => self.folder.join("modules"),
                 other => panic!("no volume {other}"),
             };
             let read_only = mount["readOnly"] == true;
@@ -161,6 +185,9 @@ fn arguments(container: &Value) -> Vec<String> {
 }
 
 fn capabilities(rights: &Value, without: Option<&str>) -> Vec<String> {
+    if rights["privileged"] == true {
+        return PRIVILEGED.map(|name| format!("CAP_{name}")).to_vec();
+    }
     assert_eq!(rights["capabilities"]["drop"], json!(["ALL"]));
     let added = rights["capabilities"]["add"].as_array().unwrap().iter().filter_map(Value::as_str);
     let kept = added.filter(|name| Some(*name) != without);

@@ -28,7 +28,7 @@ fn with(change: (&str, &str), args: &[&str]) -> Result<Config, ConfigError> {
 
 #[test]
 fn a60_takes_one_network_of_each_family() {
-    let config = |cidrs: &str| self::config(&[&format!("--cluster-cidr={cidrs}")]);
+    let config = |cidrs: &str| config(&[&format!("--cluster-cidr={cidrs}")]);
     let networks = ["10.244.0.0/16", "fd00:10:244::/56"].map(|n| n.parse().unwrap());
     let both = config("10.244.0.0/16,fd00:10:244::/56").unwrap();
     assert_eq!(both.detect_local, DetectLocal::ClusterCidr(networks.to_vec()));

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use kube::{
     Client, Config,
+    client::ClientBuilder,
     config::{AuthInfo, KubeConfigOptions, Kubeconfig},
 };
+
+use super::Observer;
 
 /// What is needed to make a client, again whenever credentials were renewed.
 ///
@@ -17,6 +20,7 @@ use kube::{
 pub struct Connection {
     kubeconfig: Option<PathBuf>,
     master: Option<String>,
+    observer: Observer,
 }
 
 impl Connection {
@@ -24,7 +28,17 @@ impl Connection {
     /// wins over the file's; by neither, the Pod's own service account.
     #[must_use]
     pub fn new(kubeconfig: Option<&Path>, master: Option<&str>) -> Self {
-        Self { kubeconfig: kubeconfig.map(Path::to_owned), master: master.map(str::to_owned) }
+        Self {
+            kubeconfig: kubeconfig.map(Path::to_owned),
+            master: master.map(str::to_owned),
+            observer: Observer::default(),
+        }
+    }
+
+    /// The same, and somebody is told of every request.
+    #[must_use]
+    pub fn observed_by(self, observer: Observer) -> Self {
+        Self { observer, ..self }
     }
 
     /// Makes a client.
@@ -48,7 +62,10 @@ impl Connection {
         prefer_trimmed_token_file(&mut config.auth_info);
         // The watch loop has its own, quicker backoff.
         config.default_retry = false;
-        Client::try_from(config).context("making a Kubernetes client failed")
+        let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
+        let builder =
+            ClientBuilder::try_from(config).context("making a Kubernetes client failed")?;
+        Ok(builder.with_layer(&self.observer.of(&host)).build())
     }
 }
 
