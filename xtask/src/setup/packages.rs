@@ -19,7 +19,7 @@ pub(super) struct Tool {
 }
 
 /// What the privileged tests, the demo and the bench call.
-pub(super) const TOOLS: [Tool; 9] = [
+pub(super) const TOOLS: [Tool; 11] = [
     Tool { package: "bpftool", provides: "bpftool" },
     Tool { package: "nftables", provides: "nft" },
     Tool { package: "iptables", provides: "iptables" },
@@ -29,6 +29,11 @@ pub(super) const TOOLS: [Tool; 9] = [
     Tool { package: "procps", provides: "sysctl" },
     Tool { package: "containernetworking-plugins", provides: "/usr/lib/cni/bridge" },
     Tool { package: "tcpdump", provides: "tcpdump" },
+    Tool { package: "crun", provides: "crun" },
+    Tool {
+        package: "golang-github-containers-common",
+        provides: "/usr/share/containers/seccomp.json",
+    },
 ];
 
 /// A compiler with the source of its own `core`, and its clippy.
