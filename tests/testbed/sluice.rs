@@ -45,6 +45,21 @@ impl Sluice {
 
     /// The same with more arguments; a later flag wins over an earlier one.
     pub fn start_with(node: &Node, source: Source<'_>, more: &[&str]) -> Result<Self> {
+        Self::start_build(node, source, &Self::build()?, more)
+    }
+
+    /// The build under test.
+    pub fn build() -> Result<PathBuf> {
+        binary("sluice", "SLUICE_BIN")
+    }
+
+    /// The same with another build than the one under test: an upgrade.
+    pub fn start_build(
+        node: &Node,
+        source: Source<'_>,
+        build: &Path,
+        more: &[&str],
+    ) -> Result<Self> {
         let log = node.dir().join("sluice.log");
         let cgroup = node.cgroup_root().join("sluice");
         fs::create_dir_all(&cgroup)?;
@@ -53,7 +68,7 @@ impl Sluice {
             Source::Manifests(dir) => ("--manifests", dir),
             Source::Kubeconfig(file) => ("--kubeconfig", file),
         };
-        let child = command_in(&binary("sluice", "SLUICE_BIN")?, node.netns(), &cgroup)?
+        let child = command_in(build, node.netns(), &cgroup)?
             .arg("--proxy-mode=ebpf")
             .args([OsStr::new(flag), from.as_os_str()])
             .args(["--hostname-override", node.name()])
@@ -130,14 +145,14 @@ impl Sluice {
 
     /// Runs a subcommand that reads the node's pinned maps, as an operator would.
     pub fn inspect(node: &Node, arguments: &[&str]) -> Result<Output> {
-        let mut command: Command = node.command(binary("sluice", "SLUICE_BIN")?)?;
+        let mut command: Command = node.command(Self::build()?)?;
         command.args(arguments).arg("--bpf-root").arg(node.bpf_root());
         command.output().context("running sluice")
     }
 
     /// Takes the node's datapath away.
     pub fn cleanup(node: &Node) -> Result<Output> {
-        let mut command: Command = node.command(binary("sluice", "SLUICE_BIN")?)?;
+        let mut command: Command = node.command(Self::build()?)?;
         command.arg("cleanup").arg("--bpf-root").arg(node.bpf_root());
         let output = command.output().context("running sluice cleanup")?;
         if !output.status.success() {
