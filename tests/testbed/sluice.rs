@@ -68,12 +68,15 @@ impl Sluice {
             Source::Manifests(dir) => ("--manifests", dir),
             Source::Kubeconfig(file) => ("--kubeconfig", file),
         };
+        // A list of several flags is one list.
+        let is_told = more.iter().any(|word| word.starts_with("--nodeport-addresses"));
+        let node_ports = format!("--nodeport-addresses={NODEPORT_CIDRS}");
         let child = command_in(build, node.netns(), &cgroup)?
             .arg("--proxy-mode=ebpf")
             .args([OsStr::new(flag), from.as_os_str()])
             .args(["--hostname-override", node.name()])
             .args(["--cluster-cidr", CLUSTER_CIDRS])
-            .args(["--nodeport-addresses", NODEPORT_CIDRS])
+            .args(if is_told { None } else { Some(node_ports) })
             .args([OsStr::new("--cgroup-root"), node.cgroup_root().as_os_str()])
             .args([OsStr::new("--bpf-root"), node.bpf_root().as_os_str()])
             .args(["-v", "2"])
