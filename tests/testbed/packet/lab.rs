@@ -14,6 +14,7 @@ use sluice_common::{
     affinity::{Affinity, AffinityKey},
     flow::{Flow, FlowKey, flags::ESTABLISHED},
     fragment::{FragmentKey, FragmentPorts},
+    handshake::Handshakes,
     iface::{Iface, addr_flags},
     net::{Addr, Prefix, V4, V6},
     reason::Reason,
@@ -190,6 +191,8 @@ impl Lab {
     pub fn forget_flows(&mut self) {
         self.clear::<FlowKey<V4>, Flow<V4>>("FLOWS_V4");
         self.clear::<FlowKey<V6>, Flow<V6>>("FLOWS_V6");
+        self.clear::<Addr<V4>, Handshakes>("HANDSHAKES_V4");
+        self.clear::<Addr<V6>, Handshakes>("HANDSHAKES_V6");
         self.clear::<FragmentKey<V4>, FragmentPorts>("FRAGMENTS_V4");
         self.clear::<FragmentKey<V6>, FragmentPorts>("FRAGMENTS_V6");
     }

@@ -74,7 +74,7 @@ fn load() -> Ebpf {
     let mut loader = EbpfLoader::new();
     for family in ["V4", "V6"] {
         for (map, size) in
-            [("SLOTS", ELEMENTS), ("BACKENDS", ELEMENTS), ("FLOWS", 8192), ("AFFINITIES", 1024)]
+            [("SLOTS", ELEMENTS), ("BACKENDS", ELEMENTS), ("FLOWS", 65_536), ("AFFINITIES", 1024)]
         {
             loader.map_max_entries(format!("{map}_{family}").leak(), size);
         }
