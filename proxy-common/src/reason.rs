@@ -101,6 +101,8 @@ reasons! {
         "A slot names a backend that is not there; the controller's audit repairs this.",
     FlowTable "flow-table" Drop
         "The flow table refused a new entry.",
+    HalfOpen "half-open" Drop
+        "The SYN's sender has as many connections half open as one client may have.",
     LostFragment "lost-fragment" Drop
         "The copy of an early fragment was gone when its first came.",
     SctpFragment "sctp-fragment" Drop

@@ -77,15 +77,17 @@ pub async fn run(config: Config, reports: Reports, vitals: Arc<Vitals>) -> anyho
                     source.await?;
                     anyhow::bail!("the source of Services ended");
                 }
-                if controller.take(batch.drain(..)) {
-                    node_config.send_replace(controller.node_config());
-                }
+                controller.take(batch.drain(..));
+                controller.tell_node_watch(&node_config);
             }
             changed = nodes.changed() => {
                 changed.context("following the node's interfaces ended")?;
                 controller.follow_node(nodes.borrow_and_update().clone());
             }
-            _ = ticks.tick() => controller.tick(),
+            _ = ticks.tick() => {
+                controller.tick();
+                controller.tell_node_watch(&node_config);
+            }
             _ = verifications.tick() => controller.verify(),
             _ = audit_now.recv() => controller.auditor.look(),
             found = controller.auditor.read() => controller.audit(&found),
@@ -182,12 +184,22 @@ impl Controller {
     }
 
     fn node_config(&self) -> node::Config {
-        settings::node_config(&self.config, &self.node)
+        let provisional = !self.model.is_listed();
+        node::Config { provisional, ..settings::node_config(&self.config, &self.node) }
     }
 
-    /// Takes what a source reports. Returns whether the Node object changed.
-    fn take(&mut self, events: impl Iterator<Item = (Instant, Event)>) -> bool {
-        let mut node_changed = false;
+    /// Has interfaces and addresses looked at anew if it matters what is known of the Node by now.
+    fn tell_node_watch(&self, node_config: &watch::Sender<node::Config>) {
+        let config = self.node_config();
+        node_config.send_if_modified(|told| {
+            let changed = *told != config;
+            *told = config;
+            changed
+        });
+    }
+
+    /// Takes what a source reports.
+    fn take(&mut self, events: impl Iterator<Item = (Instant, Event)>) {
         for (arrived, event) in events {
             self.reports.arrived(&event, arrived);
             if let Event::Node(node) = &event
@@ -195,12 +207,10 @@ impl Controller {
             {
                 self.node = node.clone();
                 self.decide();
-                node_changed = true;
             }
             self.model.handle(event);
         }
         self.write();
-        node_changed
     }
 
     /// Takes the node's interfaces and addresses.

@@ -2,6 +2,7 @@
 
 mod affinity;
 mod explain;
+mod flood;
 mod fragments;
 mod icmp;
 mod life;

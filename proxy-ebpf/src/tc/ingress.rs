@@ -18,6 +18,7 @@ use crate::{
     flow::{
         self,
         create::{create, forget},
+        handshake,
     },
     lb::{cluster_ip, lookup, select},
     packet::{
@@ -46,6 +47,9 @@ impl Hook for Ingress {
             }
             if keeps(flow, packet) {
                 if flow.flags & OWN == 0 {
+                    if handshake::may_complete(flow, packet) {
+                        handshake::complete(&packet.key, flow);
+                    }
                     flow::touch(flow, packet);
                 }
                 return Some(apply(skb, packet, flow));
@@ -170,6 +174,10 @@ where
     // It begins above the device that it entered by, which therefore has no programs.
     if device.is_upper && flow.flags & MASQUERADE == 0 {
         flow.flags |= MASQUERADE | TURNING;
+    }
+    if packet.key.proto == proto::TCP && !handshake::admits(&packet.key.src) {
+        // Direct traffic is held back by nobody; it only has no claim.
+        return if frontend.flags & ENDPOINT != 0 { None } else { Some(Reason::HalfOpen) };
     }
     if let Err(reason) = create(&packet.key, &mut flow) {
         return Some(reason);

@@ -107,7 +107,7 @@ pub(crate) fn node_config(config: &Config, node: &NodeSpec) -> node::Config {
     };
     let without_loopback = !config.localhost_node_ports;
     let node_addresses = primary_addresses(config, node);
-    node::Config { node_ports, without_loopback, node_addresses, pods }
+    node::Config { node_ports, without_loopback, node_addresses, pods, provisional: false }
 }
 
 /// The node's primary addresses (A17a): `--bind-address`, and what the Node object has of the other

@@ -37,6 +37,8 @@ pub struct Config {
     pub node_addresses: Vec<IpAddr>,
     /// How local pods are recognised by interface.
     pub pods: PodInterfaces,
+    /// The Node object is still to come.
+    pub provisional: bool,
 }
 
 /// Where NodePorts are served (A23).
@@ -135,13 +137,17 @@ pub struct NodeState {
     pub addrs_v4: BTreeMap<Addr<V4>, u32>,
     /// NODE_ADDRS_V6.
     pub addrs_v6: BTreeMap<Addr<V6>, u32>,
+    /// Whether the values follow from half of what there is to know: those that the maps hold stay
+    /// (A90).
+    pub provisional: bool,
 }
 
 impl NodeState {
     /// What follows from a snapshot.
     pub fn new(snapshot: &Snapshot, config: &Config) -> Self {
         let (addrs_v4, addrs_v6) = addresses::node_addresses(snapshot, config);
-        Self { ifaces: plan::plan_ifaces(snapshot, config), addrs_v4, addrs_v6 }
+        let ifaces = plan::plan_ifaces(snapshot, config);
+        Self { ifaces, addrs_v4, addrs_v6, provisional: config.provisional }
     }
 
     /// The addresses that others reach the node at: all but loopback ones.

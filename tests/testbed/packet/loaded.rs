@@ -20,8 +20,6 @@ use sluice_common::backend::Backend;
 const ELEMENTS: u32 = 1024;
 /// Flow entries of each family.
 const FLOWS: u32 = 8192;
-/// Two for each port of a client, with room to spare: a table that is nearly full evicts.
-const MANY_FLOWS: u32 = 3 << 16;
 
 static IDLE: Mutex<Vec<Ebpf>> = Mutex::new(Vec::new());
 
@@ -39,9 +37,9 @@ impl Loaded {
         Self { bpf: Some(idle.unwrap_or_else(|| load(FLOWS))), kept: true }
     }
 
-    /// Programs with a flow table for every port of a client, which are nobody else's.
-    pub(super) fn large() -> Self {
-        Self { bpf: Some(load(MANY_FLOWS)), kept: false }
+    /// Programs with a flow table of another size, which are nobody else's.
+    pub(super) fn with_flows(flows: u32) -> Self {
+        Self { bpf: Some(load(flows)), kept: false }
     }
 
     /// The program `name`.

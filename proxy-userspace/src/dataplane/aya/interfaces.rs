@@ -75,10 +75,11 @@ impl Interfaces {
                 problems.push(problem(subject, &e.to_string()));
             }
         };
-        note("node addresses".into(), self.addrs_v4.follow(&state.addrs_v4));
-        note("node addresses".into(), self.addrs_v6.follow(&state.addrs_v6));
+        let changes = if state.provisional { Changes::Await } else { Changes::Write };
+        note("node addresses".into(), self.addrs_v4.follow(&state.addrs_v4, changes));
+        note("node addresses".into(), self.addrs_v6.follow(&state.addrs_v6, changes));
         let wanted = state.ifaces.iter().map(|plan| (plan.ifindex, plan.iface)).collect();
-        note("interfaces".into(), self.ifaces.add(&wanted));
+        note("interfaces".into(), self.ifaces.add(&wanted, changes));
         for plan in &state.ifaces {
             note(format!("interface {}", plan.name), self.attach(plan));
         }
@@ -179,6 +180,15 @@ fn behind(device: &Device, direction: Direction) -> Problem {
     problem(format!("interface {}", device.name), &text)
 }
 
+/// What becomes of entries that are there with another value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Changes {
+    /// They are written.
+    Write,
+    /// They stay until more is known.
+    Await,
+}
+
 /// A small map that mirrors a small set.
 #[derive(Debug)]
 struct Table<K: Pod, V: Pod> {
@@ -203,14 +213,19 @@ impl<K: Pod + Ord, V: Pod + PartialEq> Table<K, V> {
         Ok(gone + other)
     }
 
-    fn follow(&mut self, wanted: &BTreeMap<K, V>) -> Result<(), Error> {
-        self.add(wanted)?;
+    fn follow(&mut self, wanted: &BTreeMap<K, V>, changes: Changes) -> Result<(), Error> {
+        self.add(wanted, changes)?;
         self.remove_others(wanted)
     }
 
-    fn add(&mut self, wanted: &BTreeMap<K, V>) -> Result<(), Error> {
+    fn add(&mut self, wanted: &BTreeMap<K, V>, changes: Changes) -> Result<(), Error> {
         for (key, value) in wanted {
-            if self.written.get(key) != Some(value) {
+            let is_due = match (self.written.get(key), changes) {
+                (Some(written), Changes::Write) => written != value,
+                (Some(_), Changes::Await) => false,
+                (None, Changes::Write | Changes::Await) => true,
+            };
+            if is_due {
                 self.map.insert(key, value, 0).map_err(|e| self.failed(&e))?;
                 self.written.insert(*key, *value);
             }

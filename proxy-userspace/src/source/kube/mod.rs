@@ -6,6 +6,7 @@ mod backoff;
 mod connection;
 mod follow;
 mod keyed;
+mod order;
 mod requests;
 mod single;
 
