@@ -16,5 +16,7 @@ pub mod probe;
 pub mod read;
 pub mod stale;
 pub mod sys;
+mod table;
+pub mod uplinks;
 
 pub use error::Error;
