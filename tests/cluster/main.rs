@@ -16,3 +16,4 @@ mod streams;
 mod survive;
 mod tuples;
 mod world;
+mod xdp;

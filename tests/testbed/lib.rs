@@ -20,6 +20,7 @@ mod sluice;
 mod topology;
 mod traffic;
 pub mod wire;
+mod wires;
 
 pub use cluster::{Builder, Cluster, Node, Pod};
 pub use manifests::{Manifests, Port, Service, Slice};
@@ -29,3 +30,4 @@ pub use scope::{remove_own, sweep};
 pub use sluice::{Sluice, Source};
 pub use topology::Topology;
 pub use traffic::{Held, IntoTarget, Traffic};
+pub use wires::Wires;

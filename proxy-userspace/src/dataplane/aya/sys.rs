@@ -214,11 +214,11 @@ pub fn read_array<T: aya::Pod>(map: BorrowedFd<'_>, values: &mut [T]) -> io::Res
     }
 }
 
-/// Loads a tiny tc program, to ask the kernel something.
-pub fn load_classifier(instructions: &[bpf_insn]) -> io::Result<OwnedFd> {
+/// Loads a tiny program, to ask the kernel something.
+pub fn load_program(kind: bpf_prog_type, instructions: &[bpf_insn]) -> io::Result<OwnedFd> {
     let license = c"GPL";
     let mut attr = attr();
-    attr.__bindgen_anon_3.prog_type = bpf_prog_type::BPF_PROG_TYPE_SCHED_CLS as u32;
+    attr.__bindgen_anon_3.prog_type = kind as u32;
     attr.__bindgen_anon_3.insns = instructions.as_ptr() as u64;
     attr.__bindgen_anon_3.insn_cnt = instructions.len() as u32;
     attr.__bindgen_anon_3.license = license.as_ptr() as u64;
