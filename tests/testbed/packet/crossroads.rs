@@ -27,9 +27,10 @@ pub struct Crossroads {
     pub lab: Lab,
 }
 
-/// Who is where: the addresses of [`Lab::new`]'s node, another node with pods behind it, reached by
-/// eth0, one behind eth1, one in the vlan, and one that nobody knows the MAC address of.
-const COMMANDS: [&str; 33] = [
+/// Who is where: the addresses of [`Lab::new`]'s node, whose own pods are in 10.244.1.0/24; those of
+/// 10.244.2.0/24 are behind eth0, 3 behind eth1, 7 in the vlan, and 9 behind a node whose MAC address
+/// nobody knows. IPv6 is alike.
+const COMMANDS: [&str; 39] = [
     "link set lo up",
     "link add eth0 address 02:00:00:00:00:02 type veth peer name wire0",
     "link add eth1 address 02:00:00:00:00:03 type veth peer name wire1",
@@ -63,6 +64,12 @@ const COMMANDS: [&str; 33] = [
     "route add fd00:10:244:2::/64 via fd00:192:168::12",
     "route add 10.244.1.0/24 dev pods",
     "route add fd00:10:244:1::/64 dev pods",
+    "route add 10.244.3.0/24 via 192.168.101.12",
+    "route add fd00:10:244:3::/64 via fd00:192:169::12",
+    "route add 10.244.7.0/24 via 192.168.107.12",
+    "route add fd00:10:244:7::/64 via fd00:192:177::12",
+    "route add 10.244.9.0/24 via 192.168.100.99",
+    "route add fd00:10:244:9::/64 via fd00:192:168::99",
 ];
 
 impl Crossroads {
