@@ -8,6 +8,7 @@ mod interference;
 mod kube;
 mod kubernetes;
 mod paths;
+mod plugins;
 mod pods;
 mod policies;
 mod sockets;

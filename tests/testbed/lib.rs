@@ -28,6 +28,6 @@ pub use place::Place;
 pub use rules::CniRules;
 pub use scope::{remove_own, sweep};
 pub use sluice::{Sluice, Source};
-pub use topology::Topology;
+pub use topology::{Plugin, Topology};
 pub use traffic::{Held, IntoTarget, Traffic};
 pub use wires::Wires;

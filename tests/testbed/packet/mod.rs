@@ -5,6 +5,7 @@ mod chunks;
 mod crossroads;
 mod datagram;
 mod error;
+mod flows;
 mod hold;
 mod lab;
 mod loaded;
