@@ -23,6 +23,7 @@ pub mod reason;
 pub mod service;
 pub mod settings;
 pub mod socket;
+pub mod uplink;
 pub mod version;
 
 /// Lets aya copy a type in and out of a map, and fixes its size.

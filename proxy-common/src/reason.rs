@@ -67,6 +67,14 @@ reasons! {
         "A later fragment was rewritten as its first fragment was.",
     EarlyFragment "early-fragment" Pass
         "A fragment came before its first: it went on as it came, and a copy waits to follow it.",
+    XdpForward "xdp-forward" Pass
+        "The packet belongs to a known flow: XDP rewrote both its ends and sent it to its backend.",
+    XdpReply "xdp-reply" Pass
+        "The packet answers a masqueraded flow: XDP rewrote both its ends and sent it to its client.",
+    XdpRoute "xdp-route" Pass
+        "XDP left a known flow's packet to tc: it does not leave by an uplink, or its next hop is not known yet.",
+    XdpChecksum "xdp-checksum" Pass
+        "XDP left a known flow's packet to tc: its checksum is incomplete, as between guests of one host.",
     SocketForward "socket-forward" Pass
         "A process of the host connected or sent to a service: the socket got a backend's address.",
     NoEndpoints "no-endpoints" Reject

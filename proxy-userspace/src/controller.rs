@@ -156,7 +156,7 @@ impl Controller {
             vitals,
             cgroup_root,
             model: Model::adopt(model_config, mirror),
-            interfaces: Interfaces::new(programs, features)?,
+            interfaces: Interfaces::new(programs, features)?.with_xdp(config.xdp),
             config,
             reports,
             maps,

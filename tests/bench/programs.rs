@@ -107,12 +107,14 @@ fn established(lab: &mut Lab, ends: &Ends, hook: Hook) -> Duration {
     for (from, to) in [(a, b), (b, a)] {
         match hook {
             Hook::Ingress | Hook::IngressUpper => entry(lab, client, from, to, client, INGRESS),
-            Hook::Egress | Hook::EgressUpper => entry(lab, from, client, to, client, EGRESS),
+            Hook::Egress | Hook::EgressUpper | Hook::Uplink => {
+                entry(lab, from, client, to, client, EGRESS)
+            }
         }
     }
     let packet = match hook {
         Hook::Ingress | Hook::IngressUpper => tcp(&format!("{client} -> {a}")).ack(),
-        Hook::Egress | Hook::EgressUpper => tcp(&format!("{a} -> {client}")).ack(),
+        Hook::Egress | Hook::EgressUpper | Hook::Uplink => tcp(&format!("{a} -> {client}")).ack(),
     };
     lab.time(hook, &packet.bytes(), REPEAT)
 }

@@ -20,3 +20,4 @@ mod survive;
 mod tuples;
 mod upgrade;
 mod world;
+mod xdp;

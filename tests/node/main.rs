@@ -10,6 +10,7 @@ mod sandbox;
 mod service;
 mod sockets;
 mod stale;
+mod uplinks;
 
 use std::{collections::BTreeSet, os::fd::AsFd, time::Duration};
 

@@ -12,6 +12,7 @@ mod sctp;
 mod tuples;
 mod unserved;
 mod verdicts;
+mod xdp;
 
 use testbed::packet::{Datagram, Hook, Lab, NEXT, Seen, Service, sctp, tcp, udp};
 

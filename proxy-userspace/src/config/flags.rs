@@ -8,7 +8,7 @@ use clap::{
 use sluice_common::limits;
 
 use super::{
-    SocketLb, UnknownClusterIp,
+    SocketLb, UnknownClusterIp, Xdp,
     args::{self, go_bool},
     kube_flags::KubeFlags,
 };
@@ -60,6 +60,10 @@ pub struct Flags {
     /// Whose sockets are translated when they connect; other traffic is translated by packet.
     #[arg(long, value_enum, default_value = "host")]
     pub socket_lb: SocketLb,
+    /// Whether XDP forwards, on the node's uplinks, what belongs to flows between a client and a
+    /// backend that are both elsewhere. Attaching may interrupt a network card for a moment.
+    #[arg(long, value_enum, default_value = "off")]
+    pub xdp: Xdp,
     /// What to do with traffic to a cluster IP's unknown port (reject) or to an unallocated cluster
     /// IP (drop); kube-proxy's iptables mode ignores both.
     #[arg(long, value_enum, default_value = "reject")]

@@ -11,7 +11,7 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, Map, MapData},
-    programs::SchedClassifier,
+    programs::{Program, SchedClassifier, TestRun, TestRunOptions, TestRunResult},
 };
 use sluice::dataplane::aya::load::OBJECT;
 use sluice_common::backend::Backend;
@@ -42,7 +42,21 @@ impl Loaded {
         Self { bpf: Some(load(flows)), kept: false }
     }
 
-    /// The program `name`.
+    /// Runs the program `name` on a packet.
+    pub(super) fn test_run(&mut self, name: &str, options: TestRunOptions<'_>) -> TestRunResult {
+        let result = match self.program_mut(name).expect(name) {
+            Program::Xdp(program) => {
+                if program.fd().is_err() {
+                    program.load().expect("the verifier's consent");
+                }
+                program.test_run(options)
+            }
+            _ => self.program(name).test_run(options),
+        };
+        result.expect("a test run")
+    }
+
+    /// The tc program `name`.
     pub(super) fn program(&mut self, name: &str) -> &mut SchedClassifier {
         let program: &mut SchedClassifier =
             self.program_mut(name).expect(name).try_into().expect(name);

@@ -2,6 +2,7 @@
 
 mod cable;
 mod chunks;
+mod crossroads;
 mod datagram;
 mod error;
 mod flows;
@@ -13,6 +14,7 @@ mod service;
 
 pub use cable::Cable;
 pub use chunks::crc32c;
+pub use crossroads::{Crossroads, PASS, REDIRECTED, SENT};
 pub use datagram::{ACK, Datagram, FIN, RST, SYN, sctp, tcp, udp};
 pub use error::IcmpError;
 pub use lab::{DROP, Hook, Lab, NEXT, REDIRECT, Seen};

@@ -17,5 +17,7 @@ pub mod read;
 pub mod rights;
 pub mod stale;
 pub mod sys;
+mod table;
+pub mod uplinks;
 
 pub use error::Error;
