@@ -3,6 +3,7 @@
 
 mod explain;
 mod flows;
+mod guest;
 mod maps;
 mod repair;
 mod sandbox;
