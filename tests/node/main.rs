@@ -4,6 +4,7 @@
 mod crash;
 mod explain;
 mod flows;
+mod guest;
 mod maps;
 mod repair;
 mod sandbox;
