@@ -19,7 +19,7 @@ use crate::{
         self,
         create::{create, forget},
     },
-    lb::{cluster_ip, lookup, select},
+    lb::{cluster_ip, lookup, resume, select},
     packet::{Fragment, Packet, cursor::Skb, fragment, rewrite},
 };
 
@@ -65,7 +65,10 @@ where
         reason = Reason::Rechosen;
     }
     if !packet.begins() {
-        return None;
+        if !resume::may_be_needed() || !resume::is_possible(packet) {
+            return None;
+        }
+        reason = Reason::Resumed;
     }
     begin(skb, packet, device, reason)
 }
@@ -209,7 +212,8 @@ where
             return Err(Reason::SourceRange);
         }
         let source = select::source(&packet.key.src, skb.ifindex());
-        return select::backend(frontend, &packet.key.src, source).map(Some);
+        let point = || resume::point(&packet.key);
+        return select::backend(frontend, &packet.key.src, source, point).map(Some);
     }
     if device.is_upper {
         return Ok(None);
