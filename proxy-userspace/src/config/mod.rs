@@ -21,6 +21,7 @@ use std::{
 use ipnet::IpNet;
 
 pub use effective::MODE;
+use crate::model::spec::Algorithm;
 use file::KubeProxyConfiguration;
 pub use flags::{Command, Flags, GivenFlag, ListArgs, Sizes};
 
@@ -104,6 +105,8 @@ pub struct Config {
     pub socket_lb: SocketLb,
     /// What becomes of traffic to cluster IPs and ports that no Service has.
     pub unknown_cluster_ip: UnknownClusterIp,
+    /// How backends are chosen for Services that do not say.
+    pub lb_algorithm: Algorithm,
     /// Sizes of the maps.
     pub sizes: Sizes,
     /// Verbosity of the log.
@@ -173,6 +176,7 @@ impl Config {
             cgroup_root: flags.cgroup_root,
             socket_lb: flags.socket_lb,
             unknown_cluster_ip: flags.unknown_cluster_ip,
+            lb_algorithm: flags.lb_algorithm,
             sizes: flags.sizes,
             verbosity: verbosity(flags.v, &kube),
             json_log: check::json_log(&kube, &names)?,

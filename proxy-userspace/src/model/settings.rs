@@ -33,6 +33,9 @@ impl Model {
                 (Some(ports), None) | (None, Some(ports)) => ports,
                 (None, None) => NO_PORTS,
             };
+        if self.v4.frontends.has_hashed() || self.v6.frontends.has_hashed() {
+            settings.flags |= flags::HASHED_FRONTENDS;
+        }
         settings.services_v4 = hold(&mut settings.flags, flags::CLUSTER_IPS_V4, &self.v4);
         settings.services_v6 = hold(&mut settings.flags, flags::CLUSTER_IPS_V6, &self.v6);
         Some(settings)
@@ -52,7 +55,7 @@ fn keep_ranges(settings: &mut Settings, written: Option<&Settings>) {
     if let Some(written) = written {
         (settings.node_port_min, settings.node_port_max) =
             (written.node_port_min, written.node_port_max);
-        settings.flags |= written.flags & asked_for;
+        settings.flags |= written.flags & (asked_for | flags::HASHED_FRONTENDS);
         settings.services_v4 = written.services_v4;
         settings.services_v6 = written.services_v6;
     }

@@ -15,7 +15,7 @@ use sluice::{
     model::{
         Model, ModelConfig,
         spec::{
-            Change, Endpoint, Event, NodeSpec, ObjectName, Protocol, ServicePort, ServiceSpec,
+            Algorithm, Change, Endpoint, Event, NodeSpec, ObjectName, Protocol, ServicePort, ServiceSpec,
             SlicePort, SliceSpec, TrafficPolicy,
         },
     },
@@ -194,6 +194,7 @@ prop_compose! {
         external_policy in policy(),
         internal_policy in policy(),
         affinity_timeout in select(vec![0, 0, 60]),
+        algorithm in select(vec![None, None, None, Some(Algorithm::Maglev)]),
     ) -> ServiceSpec {
         let mut cluster_ips = vec![parse(&format!("10.96.0.{v4}"))];
         if dual {
@@ -202,7 +203,7 @@ prop_compose! {
         let source_ranges = source_ranges.iter().map(|net| net.parse().expect("a network")).collect();
         ServiceSpec {
             cluster_ips, external_ips, load_balancer_ips, source_ranges, ports, external_policy,
-            internal_policy, affinity_timeout, health_check_node_port: 0,
+            internal_policy, affinity_timeout, health_check_node_port: 0, algorithm,
         }
     }
 }

@@ -16,5 +16,6 @@ pub mod probe;
 pub mod read;
 pub mod stale;
 pub mod sys;
+pub mod tables;
 
 pub use error::Error;
