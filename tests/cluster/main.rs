@@ -7,6 +7,7 @@ mod datagrams;
 mod interference;
 mod kube;
 mod kubernetes;
+mod maglev;
 mod paths;
 mod pods;
 mod policies;

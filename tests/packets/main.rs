@@ -5,6 +5,7 @@ mod explain;
 mod fragments;
 mod icmp;
 mod life;
+mod maglev;
 mod ranges;
 mod reorder;
 mod sctp;

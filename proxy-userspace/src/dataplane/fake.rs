@@ -3,7 +3,10 @@
 //! It proves the order of the writes, and that failures are survived. It does not prove what the
 //! kernel's programs make of the maps.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use sluice_common::{
     backend::Backend,
@@ -199,7 +202,14 @@ fn slots(frontend: &Frontend) -> impl Iterator<Item = u32> {
 fn find<const N: usize>(maps: &FamilyMirror<N>) -> Vec<String> {
     let mut violations = Vec::new();
     for (key, frontend) in &maps.frontends {
-        violations.extend(slots(frontend).find_map(|slot| fault_of(maps, key, frontend, slot)));
+        for Range { start, len } in [frontend.cluster, frontend.local] {
+            let slots = maps.slots.range(start..start.saturating_add(len));
+            if slots.clone().count() != len as usize {
+                violations.push(format!("{key:?} names {len} slots at {start}, not all filled"));
+            }
+            let ids: BTreeSet<u32> = slots.map(|(_, id)| *id).collect();
+            violations.extend(ids.iter().find_map(|id| fault_of(maps, key, frontend, *id)));
+        }
     }
     violations
 }
@@ -216,12 +226,9 @@ fn fault_of<const N: usize>(
     maps: &FamilyMirror<N>,
     key: &FrontendKey<N>,
     frontend: &Frontend,
-    slot: u32,
+    id: u32,
 ) -> Option<String> {
-    let Some(id) = maps.slots.get(&slot) else {
-        return Some(format!("{key:?} names slot {slot}, which is not filled"));
-    };
-    let backend: Option<&Backend<N>> = maps.backends.get(id).filter(|b| b.flags != 0);
+    let backend: Option<&Backend<N>> = maps.backends.get(&id).filter(|b| b.flags != 0);
     match backend {
         None => Some(format!("{key:?} leads to backend {id}, which is not there")),
         Some(b) if b.service != frontend.service => {

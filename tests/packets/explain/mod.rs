@@ -11,7 +11,7 @@ use proptest::{
     test_runner::{Config, TestError, TestRunner},
 };
 use sluice::{
-    explain::{Answer, Verdict, View, explain},
+    explain::{Answer, Question, Verdict, View, explain},
     model::text,
 };
 use sluice_common::{net::proto, reason::Reason};

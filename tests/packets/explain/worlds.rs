@@ -14,6 +14,7 @@ use sluice::{
     explain::{Detection, View},
     model::{
         Model, ModelConfig,
+        limits::Limits,
         spec::{
             Algorithm, Change, Endpoint, Event, NodeSpec, ObjectName, Protocol, ServicePort, ServiceSpec,
             SlicePort, SliceSpec, TrafficPolicy,
@@ -26,6 +27,7 @@ use sluice_common::{
     net::{Addr, Prefix, V4, V6, proto},
     settings::{Settings, detector, flags},
 };
+use testbed::packet::SLOTS;
 
 use super::packets::parse;
 
@@ -69,7 +71,8 @@ impl World {
     /// What the programs of the node know.
     pub(super) fn view(&self) -> View {
         let node = NODE.map(parse).to_vec();
-        let config = ModelConfig { node_name: HERE.to_owned(), ..ModelConfig::default() };
+        let limits = Limits { slots: SLOTS, ..Limits::default() };
+        let config = ModelConfig { node_name: HERE.to_owned(), limits, ..ModelConfig::default() };
         let mut model = Model::new(config);
         model.set_settings(self.settings);
         model.set_primary_addresses(node.clone());

@@ -18,6 +18,8 @@ use sluice_common::backend::Backend;
 
 /// Slots and backends of each family, which are moderate, so that emptying them is quick.
 const ELEMENTS: u32 = 1024;
+/// Slots: room for some Maglev tables.
+pub const SLOTS: u32 = 32_768;
 
 static IDLE: Mutex<Vec<Ebpf>> = Mutex::new(Vec::new());
 
@@ -74,7 +76,7 @@ fn load() -> Ebpf {
     let mut loader = EbpfLoader::new();
     for family in ["V4", "V6"] {
         for (map, size) in
-            [("SLOTS", ELEMENTS), ("BACKENDS", ELEMENTS), ("FLOWS", 8192), ("AFFINITIES", 1024)]
+            [("SLOTS", SLOTS), ("BACKENDS", ELEMENTS), ("FLOWS", 8192), ("AFFINITIES", 1024)]
         {
             loader.map_max_entries(format!("{map}_{family}").leak(), size);
         }
