@@ -15,6 +15,7 @@ pub mod flow;
 pub mod fragment;
 pub mod frontend;
 pub mod handshake;
+pub mod hash;
 pub mod iface;
 pub mod limits;
 pub mod net;

@@ -8,6 +8,7 @@ mod guest;
 mod interference;
 mod kube;
 mod kubernetes;
+mod maglev;
 mod paths;
 mod plugins;
 mod pods;

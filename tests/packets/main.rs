@@ -6,6 +6,7 @@ mod flood;
 mod fragments;
 mod icmp;
 mod life;
+mod maglev;
 mod ranges;
 mod reorder;
 mod sctp;

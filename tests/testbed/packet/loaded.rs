@@ -20,6 +20,8 @@ use sluice_common::backend::Backend;
 const ELEMENTS: u32 = 1024;
 /// Flow entries of each family.
 const FLOWS: u32 = 8192;
+/// Slots: room for some Maglev tables.
+pub const SLOTS: u32 = 32_768;
 
 static IDLE: Mutex<Vec<Ebpf>> = Mutex::new(Vec::new());
 
@@ -97,7 +99,7 @@ fn load(flows: u32) -> Ebpf {
     let mut loader = EbpfLoader::new();
     for family in ["V4", "V6"] {
         for (map, size) in
-            [("SLOTS", ELEMENTS), ("BACKENDS", ELEMENTS), ("FLOWS", flows), ("AFFINITIES", 1024)]
+            [("SLOTS", SLOTS), ("BACKENDS", ELEMENTS), ("FLOWS", flows), ("AFFINITIES", 1024)]
         {
             loader.map_max_entries(format!("{map}_{family}").leak(), size);
         }

@@ -18,6 +18,7 @@ pub mod rights;
 pub mod stale;
 pub mod sys;
 mod table;
+pub mod tables;
 pub mod uplinks;
 
 pub use error::Error;
