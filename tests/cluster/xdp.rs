@@ -14,7 +14,7 @@ use crate::world::{World, on_node};
 /// A cluster whose node 1 forwards a NodePort to the other node's pod.
 fn world() -> (World, Wires) {
     let world = World::bare(Topology::Bridge);
-    let wires = world.cluster.lay_wires().unwrap();
+    let wires = Wires::lay(&world.cluster).unwrap();
     world.serve(1, &[3]);
     (world, wires)
 }

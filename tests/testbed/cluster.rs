@@ -14,7 +14,6 @@ use crate::place::Place;
 use crate::rules::CniRules;
 use crate::scope::{Scope, sweep};
 use crate::topology::{Attachment, Topology};
-use crate::wires::Wires;
 
 /// What to build.
 #[derive(Clone, Copy, Debug)]
@@ -141,7 +140,7 @@ pub struct Cluster {
     pods: Vec<Pod>,
     client: Place,
     outsider: Place,
-    scope: Scope,
+    pub(crate) scope: Scope,
 }
 
 impl Cluster {
@@ -221,11 +220,6 @@ impl Cluster {
     /// topologies whose nodes route pods' packets to each other over the underlay.
     pub fn narrow(&self, mtu: u16) -> Result<()> {
         fabric::narrow(&self.scope, self.builder.nodes, mtu)
-    }
-
-    /// Gives the nodes cables that are like real ones for as long as the result lives.
-    pub fn lay_wires(&self) -> Result<Wires> {
-        Wires::lay(&self.scope, self.builder.nodes)
     }
 
     /// A folder of the cluster's own, for manifests and the like.

@@ -10,9 +10,9 @@ use aya_obj::generated::{XDP_FLAGS_DRV_MODE, bpf_attach_type, bpf_insn, bpf_prog
 use nix::net::if_::if_nametoindex;
 use sluice::dataplane::aya::sys::{self, Target};
 
+use crate::cluster::Cluster;
 use crate::fabric::SWITCH;
 use crate::netns;
-use crate::scope::Scope;
 
 /// The switch's ports behave like a wire's end.
 #[derive(Debug)]
@@ -21,15 +21,15 @@ pub struct Wires {
 }
 
 impl Wires {
-    /// Changes the switch's ports to the nodes.
-    pub(crate) fn lay(scope: &Scope, nodes: u8) -> Result<Self> {
-        let switch = scope.netns(SWITCH);
+    /// Changes the switch's ports to the nodes, for as long as the result lives.
+    pub fn lay(cluster: &Cluster) -> Result<Self> {
+        let switch = cluster.scope.netns(SWITCH);
         let port = |n| {
             let name = format!("node{n}");
             netns::offloads(&switch, &name, &["tx", "off"])?;
             netns::within(&switch, || let_pass(&name))?
         };
-        Ok(Self { _links: (1..=nodes).map(port).collect::<Result<_>>()? })
+        Ok(Self { _links: (1..=cluster.nodes().len()).map(port).collect::<Result<_>>()? })
     }
 }
 

@@ -1,6 +1,8 @@
 //! A frame in XDP: the one place that touches its bytes. There is no socket buffer yet, and so no
 //! helper to write with; a packet is one piece, or left to tc.
 
+use core::hint::black_box;
+
 use aya_ebpf::{bindings::xdp_md, helpers::generated::bpf_xdp_adjust_head};
 
 use super::cursor::{Buffer, MAX_OFFSET};
@@ -69,7 +71,9 @@ impl Frame {
         const { assert!(size_of::<T>() > 1) };
         // SAFETY: as above.
         let data = unsafe { (*self.raw).data as usize };
-        data + (offset & MAX_OFFSET)
+        // Where the compiler knows that the mask changes nothing it leaves it out, and the verifier
+        // of Linux 6.1 has forgotten why it could: what was spilled as 16 bits has no bounds there.
+        data + (black_box(offset) & MAX_OFFSET)
     }
 
     #[inline(always)]

@@ -18,8 +18,8 @@ pub struct UplinkPlan {
     pub ifindex: u32,
     /// Name.
     pub name: String,
-    /// Whether it is one end of a veth: what XDP sends there is lost, unless the other end takes
-    /// frames without a socket buffer (veth_xdp_xmit).
+    /// Whether it is one end of a veth: what XDP sends there is lost, unless the other end has
+    /// an XDP program, too (veth_xdp_flush).
     pub veth: bool,
     /// Itself and the vlans on it.
     pub places: Vec<Place>,

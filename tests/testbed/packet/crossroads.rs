@@ -106,6 +106,20 @@ impl Crossroads {
     }
 }
 
+/// Next hops of what leaves by eth0, as in [`COMMANDS`].
+const NEXT_HOPS: [&str; 4] =
+    ["192.168.100.1", "192.168.100.12", "fd00:192:168::1", "fd00:192:168::12"];
+
+impl Crossroads {
+    /// Lets the next hops of eth0 have the node's own MAC address, so that a frame that was sent is
+    /// one that might arrive.
+    pub fn mirror(&self) {
+        for hop in NEXT_HOPS {
+            ip(&format!("neigh replace {hop} lladdr 02:00:00:00:00:02 dev eth0 nud permanent"));
+        }
+    }
+}
+
 fn index(device: &str) -> u32 {
     if_nametoindex(device).expect(device)
 }
