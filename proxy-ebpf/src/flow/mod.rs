@@ -109,6 +109,30 @@ pub fn standing<const N: usize>(flow: &Flow<N>, opposite: &FlowKey<N>) -> Standi
 where
     Ip<N>: Family<N>,
 {
+    let (state, idle) = state(flow, opposite);
+    match state.has_ended() {
+        _ if idle >= state.limit() => Standing::Finished,
+        true => Standing::Ended,
+        false => Standing::Live,
+    }
+}
+
+/// Whether that is [`Standing::Finished`], for who has no stack to spare.
+#[inline(always)]
+pub fn finished<const N: usize>(flow: &Flow<N>, opposite: &FlowKey<N>) -> bool
+where
+    Ip<N>: Family<N>,
+{
+    let (state, idle) = state(flow, opposite);
+    idle >= state.limit()
+}
+
+/// How far the flow is, and for how many seconds it has been idle.
+#[inline(always)]
+fn state<const N: usize>(flow: &Flow<N>, opposite: &FlowKey<N>) -> (State, u32)
+where
+    Ip<N>: Family<N>,
+{
     let (mut flags, mut both) = (flow.flags, 0);
     let mut seen = flow.seen;
     if let Some(other) = find(opposite) {
@@ -117,12 +141,7 @@ where
         seen = seen.max(other.seen);
     }
     let idle = clock::seconds().saturating_sub(seen);
-    let state = State::of(opposite.proto, flags, both);
-    match state.has_ended() {
-        _ if idle >= state.limit() => Standing::Finished,
-        true => Standing::Ended,
-        false => Standing::Live,
-    }
+    (State::of(opposite.proto, flags, both), idle)
 }
 
 /// Whether the node has long stopped sending from the NodePort's number that the entry is for.

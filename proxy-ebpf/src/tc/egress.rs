@@ -122,7 +122,7 @@ where
         return false;
     }
     let other = key.opposite(answers);
-    if flow::standing(answers, &other) == flow::Standing::Finished {
+    if flow::finished(answers, &other) {
         claim::end_masquerade(&key);
         return false;
     }
