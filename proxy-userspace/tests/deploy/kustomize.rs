@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{files, root};
+use crate::{files, root, schema::Schemas};
 
 /// The parts of kustomize that we use.
 #[derive(Deserialize, Serialize)]
@@ -116,8 +116,12 @@ fn merge(object: &mut Value, patch: &Value) {
     }
 }
 
+/// An overlay, which an API server would accept.
 fn overlay(name: &str) -> Vec<Value> {
-    render(&root().join("deploy/overlays").join(name))
+    let objects = render(&root().join("deploy/overlays").join(name));
+    let wrong = objects.iter().map(|object| Schemas::new().check(object).expect("a kind"));
+    assert_eq!(wrong.flatten().collect::<Vec<_>>(), Vec::<String>::new(), "{name}");
+    objects
 }
 
 #[test]
