@@ -14,6 +14,8 @@ pub mod backend;
 pub mod flow;
 pub mod fragment;
 pub mod frontend;
+pub mod handshake;
+pub mod hash;
 pub mod iface;
 pub mod limits;
 pub mod net;

@@ -8,6 +8,11 @@ pub const SLOTS: u32 = 1_048_576;
 pub const BACKENDS: u32 = 262_144;
 /// Flow entries, two to four a flow (about 96 or 128 bytes each).
 pub const FLOWS: u32 = 262_144;
+/// TCP connections of one client that have begun and are not established, after which others of its
+/// SYNs wait: 1/64 of the flows that fit, each of two to four entries.
+pub const HALF_OPEN: u32 = FLOWS / 64;
+/// Clients whose unfinished connections are counted (about 72 or 88 bytes each).
+pub const HANDSHAKES: u32 = 16_384;
 /// Datagrams whose fragments are on their way.
 pub const FRAGMENTS: u32 = 8_192;
 /// Fragments that wait for their first (about 2,150 bytes each).

@@ -12,8 +12,8 @@ use sluice_common::{
 
 use crate::{
     maps::{
-        self, Affinities, Backends, Earlies, Flows, Fragments, Frontends, NodeAddrs, Prefixes,
-        Slots, Sockets,
+        self, Affinities, Backends, Earlies, Flows, Fragments, Frontends, HandshakeCounts,
+        NodeAddrs, Prefixes, Slots, Sockets,
     },
     packet::{
         Packet,
@@ -42,6 +42,7 @@ pub trait Family<const N: usize> {
     fn slots() -> &'static Slots;
     fn backends() -> &'static Backends<N>;
     fn flows() -> &'static Flows<N>;
+    fn handshakes() -> &'static HandshakeCounts<N>;
     fn node_addrs() -> &'static NodeAddrs<N>;
     fn fragments() -> &'static Fragments<N>;
     fn early() -> &'static Earlies<N>;
@@ -80,6 +81,10 @@ impl Family<V4> for Ip<V4> {
     #[inline(always)]
     fn flows() -> &'static Flows<V4> {
         &maps::FLOWS_V4
+    }
+    #[inline(always)]
+    fn handshakes() -> &'static HandshakeCounts<V4> {
+        &maps::HANDSHAKES_V4
     }
     #[inline(always)]
     fn node_addrs() -> &'static NodeAddrs<V4> {
@@ -149,6 +154,10 @@ impl Family<V6> for Ip<V6> {
     #[inline(always)]
     fn flows() -> &'static Flows<V6> {
         &maps::FLOWS_V6
+    }
+    #[inline(always)]
+    fn handshakes() -> &'static HandshakeCounts<V6> {
+        &maps::HANDSHAKES_V6
     }
     #[inline(always)]
     fn node_addrs() -> &'static NodeAddrs<V6> {

@@ -17,6 +17,7 @@ use sluice_common::{
     flow::{Flow, FlowKey},
     fragment::{Early, EarlyKey, FragmentKey, FragmentPorts},
     frontend::{Frontend, FrontendKey},
+    handshake::Handshakes,
     iface::Iface,
     limits,
     net::{Addr, V4, V6},
@@ -40,6 +41,9 @@ pub type Slots = Array<u32, { limits::SLOTS as usize }>;
 pub type Backends<const N: usize> = Array<Backend<N>, { limits::BACKENDS as usize }>;
 /// Tuple and direction → rewrite. Written by the tc programs; the oldest give way when full.
 pub type Flows<const N: usize> = LruHashMap<FlowKey<N>, Flow<N>, { limits::FLOWS as usize }>;
+/// Client → its unfinished TCP connections. Written by the tc programs; the oldest give way when full.
+pub type HandshakeCounts<const N: usize> =
+    LruHashMap<Addr<N>, Handshakes, { limits::HANDSHAKES as usize }>;
 /// Addresses of the node → flags. Written by the controller, from netlink.
 pub type NodeAddrs<const N: usize> =
     HashMap<Addr<N>, u32, { limits::NODE_ADDRS as usize }, NO_PREALLOC>;
@@ -110,6 +114,10 @@ pub static BACKENDS_V6: Backends<V6> = Array::new();
 pub static FLOWS_V4: Flows<V4> = LruHashMap::new();
 #[btf_map]
 pub static FLOWS_V6: Flows<V6> = LruHashMap::new();
+#[btf_map]
+pub static HANDSHAKES_V4: HandshakeCounts<V4> = LruHashMap::new();
+#[btf_map]
+pub static HANDSHAKES_V6: HandshakeCounts<V6> = LruHashMap::new();
 #[btf_map]
 pub static NODE_ADDRS_V4: NodeAddrs<V4> = HashMap::new();
 #[btf_map]

@@ -5,6 +5,7 @@ mod audit;
 mod flows;
 pub(crate) mod settings;
 mod sockets;
+mod tables;
 mod upkeep;
 
 use std::{
@@ -27,7 +28,7 @@ use crate::{
         aya::{cgroup, interfaces::Interfaces, load, maps::KernelMaps, probe, read, stale},
     },
     model::{
-        Model, ModelConfig,
+        Model,
         problem::Problem,
         spec::{Event, NodeSpec},
     },
@@ -38,6 +39,7 @@ use crate::{
 use audit::Auditor;
 use flows::FlowSweeper;
 use sockets::StaleSocketWatch;
+use tables::TableBuilder;
 
 /// Events that a source may be ahead of the loop.
 const QUEUE: usize = 4096;
@@ -53,7 +55,8 @@ pub async fn run(config: Config, reports: Reports, vitals: Arc<Vitals>) -> anyho
     let mut controller = Controller::start(config.clone(), reports, vitals)?;
     let (sender, arrivals) = mpsc::channel(QUEUE);
     let (stamped, mut events) = mpsc::channel(QUEUE);
-    let source = tokio::spawn(arrivals::follow(config.clone(), sender));
+    let source =
+        tokio::spawn(arrivals::follow(config.clone(), controller.reports.requests(), sender));
     tokio::spawn(arrivals::stamp(arrivals, stamped, controller.reports.health()));
     let (node_config, configs) = watch::channel(controller.node_config());
     let mut nodes = node::watch(configs).await.context("following the node's interfaces")?;
@@ -76,18 +79,21 @@ pub async fn run(config: Config, reports: Reports, vitals: Arc<Vitals>) -> anyho
                     source.await?;
                     anyhow::bail!("the source of Services ended");
                 }
-                if controller.take(batch.drain(..)) {
-                    node_config.send_replace(controller.node_config());
-                }
+                controller.take(batch.drain(..));
+                controller.tell_node_watch(&node_config);
             }
             changed = nodes.changed() => {
                 changed.context("following the node's interfaces ended")?;
                 controller.follow_node(nodes.borrow_and_update().clone());
             }
-            _ = ticks.tick() => controller.tick(),
+            _ = ticks.tick() => {
+                controller.tick();
+                controller.tell_node_watch(&node_config);
+            }
             _ = verifications.tick() => controller.verify(),
             _ = audit_now.recv() => controller.auditor.look(),
             found = controller.auditor.read() => controller.audit(&found),
+            built = controller.tables.done() => controller.take_tables(built),
             () = wait_until(retry_at) => controller.write(),
         }
     }
@@ -111,6 +117,7 @@ struct Controller {
     interfaces: Interfaces,
     sockets: StaleSocketWatch,
     auditor: Auditor,
+    tables: TableBuilder,
     _flows: FlowSweeper,
     vitals: Arc<Vitals>,
     cgroup_root: PathBuf,
@@ -137,18 +144,20 @@ impl Controller {
     fn start(config: Config, reports: Reports, vitals: Arc<Vitals>) -> anyhow::Result<Self> {
         let features = probe::features()?;
         let programs = load::load(&settings::load_options(&config))?;
-        let maps = KernelMaps::open(&programs.pins)?;
+        let mut maps = KernelMaps::open(&programs.pins)?;
+        let (tables, builders) = TableBuilder::start(&programs.pins)?;
+        maps.build_elsewhere(builders);
         let mirror = read::read_mirror(&programs.pins)?;
         let cgroup_root = match &config.cgroup_root {
             Some(root) => root.clone(),
             None => cgroup::find_root()?,
         };
-        let model_config =
-            ModelConfig { node_name: config.node_name.clone(), limits: settings::limits(&config) };
+        let model_config = settings::model_config(&config);
         let mut controller = Self {
             netns_cookie: probe::netns_cookie()?,
             sockets: StaleSocketWatch::start(&programs.pins, Arc::clone(&vitals)),
             auditor: Auditor::start(&programs.pins)?,
+            tables,
             _flows: FlowSweeper::start(&programs.pins, Arc::clone(&vitals))?,
             vitals,
             cgroup_root,
@@ -181,12 +190,22 @@ impl Controller {
     }
 
     fn node_config(&self) -> node::Config {
-        settings::node_config(&self.config, &self.node)
+        let provisional = !self.model.is_listed();
+        node::Config { provisional, ..settings::node_config(&self.config, &self.node) }
     }
 
-    /// Takes what a source reports. Returns whether the Node object changed.
-    fn take(&mut self, events: impl Iterator<Item = (Instant, Event)>) -> bool {
-        let mut node_changed = false;
+    /// Has interfaces and addresses looked at anew if it matters what is known of the Node by now.
+    fn tell_node_watch(&self, node_config: &watch::Sender<node::Config>) {
+        let config = self.node_config();
+        node_config.send_if_modified(|told| {
+            let changed = *told != config;
+            *told = config;
+            changed
+        });
+    }
+
+    /// Takes what a source reports.
+    fn take(&mut self, events: impl Iterator<Item = (Instant, Event)>) {
         for (arrived, event) in events {
             self.reports.arrived(&event, arrived);
             if let Event::Node(node) = &event
@@ -194,12 +213,10 @@ impl Controller {
             {
                 self.node = node.clone();
                 self.decide();
-                node_changed = true;
             }
             self.model.handle(event);
         }
         self.write();
-        node_changed
     }
 
     /// Takes the node's interfaces and addresses.
@@ -255,6 +272,8 @@ impl Controller {
         }
         match report.is_complete() {
             true => self.retry_after = RETRY.0,
+            // What is deferred waits for tables, whose thread will tell.
+            false if report.failed == 0 && self.model.is_building() => {}
             false => self.retry_later(),
         }
         self.announce();

@@ -42,6 +42,7 @@ impl Kube {
                 Family::BOTH.map(|f| json!({"type": "InternalIP", "address": own.ip(f)}));
             let node = json!({
                 "kind": "Node", "metadata": {"name": format!("node{n}")},
+                "spec": {"podCIDRs": [format!("10.244.{n}.0/24"), format!("fd00:10:244:{n}::/64")]},
                 "status": {"addresses": addresses},
             });
             server.apply_value(node).unwrap();
@@ -52,7 +53,9 @@ impl Kube {
     /// Starts the controllers of all nodes; [`Self::wait_ready`] waits for them.
     pub(crate) fn start(&mut self) {
         let source = Source::Kubeconfig(&self.kubeconfig);
-        let start = |node: &Node| Sluice::start(node, source).unwrap();
+        // Both need what the Node object says.
+        let flags = ["--nodeport-addresses=primary", "--detect-local-mode=NodeCIDR"];
+        let start = |node: &Node| Sluice::start_with(node, source, &flags).unwrap();
         self.sluices = self.cluster.nodes().iter().map(start).collect();
     }
 

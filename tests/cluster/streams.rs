@@ -24,6 +24,11 @@ struct Stream<'a> {
 impl<'a> Streams<'a> {
     /// Begins it: new TCP connections, one kept connection, and new UDP sockets.
     pub(crate) fn start(cluster: &'a Cluster, number: u8) -> Self {
+        Self::every(cluster, number, EVERY_MS)
+    }
+
+    /// The same with another pause between exchanges.
+    pub(crate) fn every(cluster: &'a Cluster, number: u8, pause_ms: u64) -> Self {
         let people: [(&Place, bool); 3] = [
             (cluster.pod(2).unwrap(), false),
             (cluster.node(1).unwrap(), false),
@@ -39,12 +44,18 @@ impl<'a> Streams<'a> {
                     let ask = Ask::new(transport, target);
                     let name = format!("{} to {target} by {transport:?}", from.name());
                     let may_end = transport == Transport::Udp && from.name().starts_with("node");
-                    let traffic = from.traffic(ask, EVERY_MS, fresh).unwrap();
+                    let traffic = from.traffic(ask, pause_ms, fresh).unwrap();
                     streams.push(Stream { name, traffic, may_end });
                 }
             }
         }
         Self(streams)
+    }
+
+    /// Ends it. Every single exchange was answered: returns their number.
+    pub(crate) fn spotless(mut self) -> u64 {
+        self.0.iter_mut().for_each(|stream| stream.may_end = false);
+        self.unharmed()
     }
 
     /// Ends it. Every exchange was answered, and none was stuck for long: returns their number.

@@ -84,7 +84,7 @@ fn cleanup_leaves_nothing() {
 }
 
 /// What the maps hold, frontends' ids and ranges resolved.
-fn services(world: &World) -> String {
+pub(crate) fn services(world: &World) -> String {
     let listing = |n| -> Result<String> {
         let node = world.cluster.node(n)?;
         let output = Sluice::inspect(node, &["service", "list", "-o", "json"])?;

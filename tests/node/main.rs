@@ -1,8 +1,10 @@
 //! The programs on real interfaces of a network namespace of the test's own: load, pin, attach,
 //! restart, churn, clean-up.
 
+mod crash;
 mod explain;
 mod flows;
+mod guest;
 mod maps;
 mod repair;
 mod sandbox;

@@ -2,9 +2,11 @@
 
 mod affinity;
 mod explain;
+mod flood;
 mod fragments;
 mod icmp;
 mod life;
+mod maglev;
 mod ranges;
 mod reorder;
 mod sctp;

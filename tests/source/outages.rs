@@ -68,6 +68,33 @@ async fn a_restarted_server_is_found_again() {
 }
 
 #[tokio::test]
+async fn what_a_server_tells_again_is_not_believed() {
+    let server = ApiServer::start().unwrap();
+    let mut world = started(&server).await;
+    server.delete("Service", "shop", "web");
+    server.apply(&service("new", "10.96.0.2")).unwrap();
+    world.until("the changes", |it| it.has("shop/new")).await;
+    // The last event alone does no harm.
+    server.replay(1);
+    server.drop_watches();
+    server.apply(&service("newer", "10.96.0.3")).unwrap();
+    world.until("a change", |it| it.has("shop/newer")).await;
+    assert_eq!(world.replaced, 1);
+    // What goes back further would have `web` again for a while.
+    server.replay(5);
+    server.drop_watches();
+    world
+        .until("the second list", |it| {
+            assert!(!it.has("shop/web"), "C40");
+            it.replaced == 2
+        })
+        .await;
+    assert_eq!(world.names(), ["shop/dns", "shop/new", "shop/newer"]);
+    server.delete("Service", "shop", "dns");
+    world.until("the deletion", |it| !it.has("shop/dns")).await;
+}
+
+#[tokio::test]
 async fn errors_and_slowness_are_waited_out() {
     let server = ApiServer::start().unwrap();
     server.apply(&service("web", "10.96.0.1")).unwrap();

@@ -99,7 +99,7 @@ impl Builder {
                 ("net/bridge/bridge-nf-call-ip6tables", filter),
             ],
         )?;
-        fabric::plug_node(scope, n)?;
+        fabric::plug_node(scope, self.topology.uplink(), n)?;
         self.topology.wire_node(scope, n)?;
         let (cgroup_root, dir) = (scope.cgroup().join(&name), scope.run_dir().join(&name));
         let bpf_root = dir.join("bpf");

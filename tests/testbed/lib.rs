@@ -19,6 +19,7 @@ mod scope;
 mod sluice;
 mod topology;
 mod traffic;
+mod uplink;
 pub mod wire;
 mod wires;
 

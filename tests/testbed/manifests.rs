@@ -77,13 +77,15 @@ pub struct Service {
     name: String,
     address: Pair,
     ports: Vec<Port>,
+    annotations: Value,
     spec: Value,
 }
 
 impl Service {
     /// A dual-stack ClusterIP Service.
     pub fn new(name: &str, address: Pair) -> Self {
-        Self { name: name.to_owned(), address, ports: Vec::new(), spec: json!({}) }
+        let (name, annotations, spec) = (name.to_owned(), json!({}), json!({}));
+        Self { name, address, ports: Vec::new(), annotations, spec }
     }
 
     /// Adds a TCP port, and a NodePort if there is one.
@@ -94,6 +96,11 @@ impl Service {
     /// Adds a UDP port, and a NodePort if there is one.
     pub fn udp(self, port: u16, node_port: Option<u16>) -> Self {
         self.port("UDP", port, node_port)
+    }
+
+    /// Adds an SCTP port, and a NodePort if there is one.
+    pub fn sctp(self, port: u16, node_port: Option<u16>) -> Self {
+        self.port("SCTP", port, node_port)
     }
 
     /// `externalTrafficPolicy: Local` (A44).
@@ -109,6 +116,12 @@ impl Service {
     /// `sessionAffinity: ClientIP` (A70).
     pub fn sticky(self) -> Self {
         self.with("sessionAffinity", "ClientIP")
+    }
+
+    /// Sets an annotation.
+    pub fn annotated(mut self, key: &str, value: &str) -> Self {
+        self.annotations[key] = value.into();
+        self
     }
 
     /// Sets any field of the spec.
@@ -140,7 +153,11 @@ impl Service {
         json!({
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": { "name": self.name, "namespace": "default" },
+            "metadata": {
+                "name": self.name,
+                "namespace": "default",
+                "annotations": self.annotations,
+            },
             "spec": spec,
         })
     }
@@ -167,6 +184,7 @@ pub struct Slice {
     name: String,
     service: String,
     port: u16,
+    protocols: Vec<&'static str>,
     endpoints: Vec<(Pair, String)>,
 }
 
@@ -175,12 +193,19 @@ impl Slice {
     pub fn new(service: &str) -> Self {
         let port = crate::address::SERVER_PORT;
         let service = service.to_owned();
-        Self { name: service.clone(), service, port, endpoints: Vec::new() }
+        let protocols = vec!["TCP", "UDP"];
+        Self { name: service.clone(), service, port, protocols, endpoints: Vec::new() }
     }
 
     /// Another name than the Service's, for one of several slices.
     pub fn named(self, name: &str) -> Self {
         Self { name: name.to_owned(), ..self }
+    }
+
+    /// With an SCTP port as well.
+    pub fn sctp(mut self) -> Self {
+        self.protocols.push("SCTP");
+        self
     }
 
     /// Another target port.
@@ -213,7 +238,7 @@ impl Slice {
                 "nodeName": node,
             })
         };
-        let port = |protocol: &str| json!({ "name": protocol.to_lowercase(), "protocol": protocol, "port": self.port });
+        let port = |protocol: &&str| json!({ "name": protocol.to_lowercase(), "protocol": protocol, "port": self.port });
         json!({
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",
@@ -224,7 +249,7 @@ impl Slice {
             },
             "addressType": kind,
             "endpoints": self.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
-            "ports": [port("TCP"), port("UDP")],
+            "ports": self.protocols.iter().map(port).collect::<Vec<_>>(),
         })
     }
 }

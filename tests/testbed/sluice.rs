@@ -45,6 +45,21 @@ impl Sluice {
 
     /// The same with more arguments; a later flag wins over an earlier one.
     pub fn start_with(node: &Node, source: Source<'_>, more: &[&str]) -> Result<Self> {
+        Self::start_build(node, source, &Self::build()?, more)
+    }
+
+    /// The build under test.
+    pub fn build() -> Result<PathBuf> {
+        binary("sluice", "SLUICE_BIN")
+    }
+
+    /// The same with another build than the one under test: an upgrade.
+    pub fn start_build(
+        node: &Node,
+        source: Source<'_>,
+        build: &Path,
+        more: &[&str],
+    ) -> Result<Self> {
         let log = node.dir().join("sluice.log");
         let cgroup = node.cgroup_root().join("sluice");
         fs::create_dir_all(&cgroup)?;
@@ -53,12 +68,15 @@ impl Sluice {
             Source::Manifests(dir) => ("--manifests", dir),
             Source::Kubeconfig(file) => ("--kubeconfig", file),
         };
-        let child = command_in(&binary("sluice", "SLUICE_BIN")?, node.netns(), &cgroup)?
+        // A list of several flags is one list.
+        let is_told = more.iter().any(|word| word.starts_with("--nodeport-addresses"));
+        let node_ports = format!("--nodeport-addresses={NODEPORT_CIDRS}");
+        let child = command_in(build, node.netns(), &cgroup)?
             .arg("--proxy-mode=ebpf")
             .args([OsStr::new(flag), from.as_os_str()])
             .args(["--hostname-override", node.name()])
             .args(["--cluster-cidr", CLUSTER_CIDRS])
-            .args(["--nodeport-addresses", NODEPORT_CIDRS])
+            .args(if is_told { None } else { Some(node_ports) })
             .args([OsStr::new("--cgroup-root"), node.cgroup_root().as_os_str()])
             .args([OsStr::new("--bpf-root"), node.bpf_root().as_os_str()])
             .args(["-v", "2"])
@@ -130,14 +148,14 @@ impl Sluice {
 
     /// Runs a subcommand that reads the node's pinned maps, as an operator would.
     pub fn inspect(node: &Node, arguments: &[&str]) -> Result<Output> {
-        let mut command: Command = node.command(binary("sluice", "SLUICE_BIN")?)?;
+        let mut command: Command = node.command(Self::build()?)?;
         command.args(arguments).arg("--bpf-root").arg(node.bpf_root());
         command.output().context("running sluice")
     }
 
     /// Takes the node's datapath away.
     pub fn cleanup(node: &Node) -> Result<Output> {
-        let mut command: Command = node.command(binary("sluice", "SLUICE_BIN")?)?;
+        let mut command: Command = node.command(Self::build()?)?;
         command.arg("cleanup").arg("--bpf-root").arg(node.bpf_root());
         let output = command.output().context("running sluice cleanup")?;
         if !output.status.success() {

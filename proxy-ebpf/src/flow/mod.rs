@@ -2,6 +2,7 @@
 
 pub mod claim;
 pub mod create;
+pub mod handshake;
 
 use aya_ebpf::bindings::BPF_ANY;
 use sluice_common::{

@@ -49,6 +49,8 @@ const UDP_HEADER: u32 = 8;
 const SCTP_HEADER: u32 = 12;
 /// The chunk that begins an association.
 const SCTP_INIT: u8 = 1;
+/// The chunk that answers it.
+const SCTP_INIT_ACK: u8 = 2;
 
 /// Which part of a datagram a packet is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -220,6 +222,17 @@ where
             proto::TCP => self.control & (tcp::SYN | tcp::ACK | tcp::RST) == tcp::SYN,
             proto::SCTP => self.control == SCTP_INIT,
             _ => true,
+        }
+    }
+
+    /// Whether the packet answers the one that began its connection: a service's client never sends
+    /// such a one.
+    #[inline(always)]
+    pub fn answers_first(&self) -> bool {
+        match self.key.proto {
+            proto::TCP => self.control & (tcp::SYN | tcp::ACK) == tcp::SYN | tcp::ACK,
+            proto::SCTP => self.control == SCTP_INIT_ACK,
+            _ => false,
         }
     }
 }

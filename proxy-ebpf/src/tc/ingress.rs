@@ -18,8 +18,9 @@ use crate::{
     flow::{
         self,
         create::{create, forget},
+        handshake,
     },
-    lb::{cluster_ip, lookup, select},
+    lb::{cluster_ip, lookup, resume, select},
     packet::{
         Packet,
         cursor::Skb,
@@ -46,6 +47,9 @@ impl Hook for Ingress {
             }
             if keeps(flow, packet) {
                 if flow.flags & OWN == 0 {
+                    if handshake::may_complete(flow, packet) {
+                        handshake::complete(&packet.key, flow);
+                    }
                     flow::touch(flow, packet);
                 }
                 return Some(apply(skb, packet, flow));
@@ -54,7 +58,10 @@ impl Hook for Ingress {
             reason = Reason::Rechosen;
         }
         if !packet.begins() {
-            return None;
+            if !resume::may_be_needed() || !resume::is_possible(packet) {
+                return None;
+            }
+            reason = Reason::Resumed;
         }
         begin(skb, packet, device, reason)
     }
@@ -171,6 +178,11 @@ where
     if device.is_upper && flow.flags & MASQUERADE == 0 {
         flow.flags |= MASQUERADE | TURNING;
     }
+    let shakes_hands = packet.key.proto == proto::TCP && reason != Reason::Resumed;
+    if shakes_hands && !handshake::admits(&packet.key.src) {
+        // Direct traffic is held back by nobody; it only has no claim.
+        return if frontend.flags & ENDPOINT != 0 { None } else { Some(Reason::HalfOpen) };
+    }
     if let Err(reason) = create(&packet.key, &mut flow) {
         return Some(reason);
     }
@@ -198,7 +210,8 @@ where
             return Err(Reason::SourceRange);
         }
         let source = select::source(&packet.key.src, skb.ifindex());
-        return select::backend(frontend, &packet.key.src, source).map(Some);
+        let point = || resume::point(&packet.key);
+        return select::backend(frontend, &packet.key.src, source, point).map(Some);
     }
     if device.is_upper {
         return Ok(None);

@@ -12,7 +12,7 @@ use super::{
     args::{self, go_bool},
     kube_flags::KubeFlags,
 };
-use crate::cli::Output;
+use crate::{cli::Output, model::spec::Algorithm};
 
 /// An eBPF service proxy for Kubernetes, in kube-proxy's place, with any CNI.
 ///
@@ -68,6 +68,10 @@ pub struct Flags {
     /// IP (drop); kube-proxy's iptables mode ignores both.
     #[arg(long, value_enum, default_value = "reject")]
     pub unknown_cluster_ip: UnknownClusterIp,
+    /// How backends are chosen for Services without the annotation sluice.io/lb-algorithm: random, or
+    /// maglev: by a hash of the client's address and port, from the same table on every node.
+    #[arg(long, value_name = "NAME", default_value = Algorithm::Random.name())]
+    pub lb_algorithm: Algorithm,
     /// Folder for pinned maps, programs and links, on a bpffs.
     #[arg(long, value_name = "DIR", default_value = DEFAULT_BPF_ROOT)]
     pub bpf_root: PathBuf,

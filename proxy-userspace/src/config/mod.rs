@@ -20,6 +20,7 @@ use std::{
 
 use ipnet::IpNet;
 
+use crate::model::spec::Algorithm;
 pub use effective::MODE;
 use file::KubeProxyConfiguration;
 pub use flags::{Command, Flags, GivenFlag, ListArgs, Sizes};
@@ -120,6 +121,8 @@ pub struct Config {
     pub xdp: Xdp,
     /// What becomes of traffic to cluster IPs and ports that no Service has.
     pub unknown_cluster_ip: UnknownClusterIp,
+    /// How backends are chosen for Services that do not say.
+    pub lb_algorithm: Algorithm,
     /// Sizes of the maps.
     pub sizes: Sizes,
     /// Verbosity of the log.
@@ -190,6 +193,7 @@ impl Config {
             socket_lb: flags.socket_lb,
             xdp: flags.xdp,
             unknown_cluster_ip: flags.unknown_cluster_ip,
+            lb_algorithm: flags.lb_algorithm,
             sizes: flags.sizes,
             verbosity: verbosity(flags.v, &kube),
             json_log: check::json_log(&kube, &names)?,

@@ -13,7 +13,7 @@ use sluice_common::{
 use crate::{
     config::{Config, DetectLocal, SocketLb, UnknownClusterIp},
     dataplane::aya::load,
-    model::{limits::Limits, spec::NodeSpec},
+    model::{ModelConfig, limits::Limits, spec::NodeSpec},
     node::{self, NodePortAddresses, NodeState, PodInterfaces},
 };
 
@@ -76,22 +76,26 @@ pub(super) fn load_options(config: &Config) -> load::Options {
     }
 }
 
-/// What the model may put into them.
-pub(crate) fn limits(config: &Config) -> Limits {
-    Limits {
+/// What the model is told once.
+pub(crate) fn model_config(config: &Config) -> ModelConfig {
+    let limits = Limits {
         frontends: config.sizes.max_frontends,
         slots: config.sizes.max_slots,
         backends: config.sizes.max_backends,
         services: config.sizes.max_services,
         prefixes: config.sizes.max_prefixes,
-    }
+    };
+    ModelConfig { node_name: config.node_name.clone(), limits, algorithm: config.lb_algorithm }
 }
 
 /// What the node's watch has to know.
 pub(crate) fn node_config(config: &Config, node: &NodeSpec) -> node::Config {
     let node_ports = match config.node_port_addresses.as_slice() {
         [] => NodePortAddresses::All,
-        [word] if word == "primary" => NodePortAddresses::Primary,
+        // The configuration lets only loopback stand beside it.
+        words if words.iter().any(|word| word == "primary") => {
+            NodePortAddresses::Primary { localhost: words.len() > 1 }
+        }
         words => {
             // The configuration has checked them.
             NodePortAddresses::Within(words.iter().filter_map(|word| word.parse().ok()).collect())
@@ -104,7 +108,7 @@ pub(crate) fn node_config(config: &Config, node: &NodeSpec) -> node::Config {
     };
     let without_loopback = !config.localhost_node_ports;
     let node_addresses = primary_addresses(config, node);
-    node::Config { node_ports, without_loopback, node_addresses, pods }
+    node::Config { node_ports, without_loopback, node_addresses, pods, provisional: false }
 }
 
 /// The node's primary addresses (A17a): `--bind-address`, and what the Node object has of the other

@@ -23,9 +23,7 @@ impl Model {
     pub(super) fn wanted_settings(&self) -> Option<Settings> {
         let mut settings = self.base?;
         if !self.is_listed() {
-            // What the objects say is not known yet: it stays as it was (A90).
-            keep_ranges(&mut settings, self.settings.as_ref());
-            return Some(settings);
+            return Some(self.before_listing(settings));
         }
         (settings.node_port_min, settings.node_port_max) =
             match (self.v4.frontends.node_ports(), self.v6.frontends.node_ports()) {
@@ -33,28 +31,27 @@ impl Model {
                 (Some(ports), None) | (None, Some(ports)) => ports,
                 (None, None) => NO_PORTS,
             };
+        if self.v4.frontends.has_hashed() || self.v6.frontends.has_hashed() {
+            settings.flags |= flags::HASHED_FRONTENDS;
+        }
         settings.services_v4 = hold(&mut settings.flags, flags::CLUSTER_IPS_V4, &self.v4);
         settings.services_v6 = hold(&mut settings.flags, flags::CLUSTER_IPS_V6, &self.v6);
         Some(settings)
     }
 
+    /// What the objects and the Node say is not known yet. So what the map holds stays, pods' networks
+    /// included (A61, A90), but for what tells the node's own sockets.
+    fn before_listing(&self, base: Settings) -> Settings {
+        let netns_cookie = base.netns_cookie;
+        let ours = flags::CLUSTER_IPS_V4 | flags::CLUSTER_IPS_V6;
+        let (node_port_min, node_port_max) = NO_PORTS;
+        let empty = Settings { flags: base.flags & !ours, node_port_min, node_port_max, ..base };
+        self.settings.map_or(empty, |written| Settings { netns_cookie, ..written })
+    }
+
     /// The same, if it is not what the map holds.
     pub(super) fn pending_settings(&self) -> Option<Settings> {
         self.wanted_settings().filter(|wanted| self.settings.as_ref() != Some(wanted))
-    }
-}
-
-fn keep_ranges(settings: &mut Settings, written: Option<&Settings>) {
-    let ours = flags::CLUSTER_IPS_V4 | flags::CLUSTER_IPS_V6;
-    let asked_for = settings.flags & ours;
-    settings.flags &= !ours;
-    (settings.node_port_min, settings.node_port_max) = NO_PORTS;
-    if let Some(written) = written {
-        (settings.node_port_min, settings.node_port_max) =
-            (written.node_port_min, written.node_port_max);
-        settings.flags |= written.flags & asked_for;
-        settings.services_v4 = written.services_v4;
-        settings.services_v6 = written.services_v6;
     }
 }
 

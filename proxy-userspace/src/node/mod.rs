@@ -39,6 +39,8 @@ pub struct Config {
     pub node_addresses: Vec<IpAddr>,
     /// How local pods are recognised by interface.
     pub pods: PodInterfaces,
+    /// The Node object is still to come.
+    pub provisional: bool,
 }
 
 /// Where NodePorts are served (A23).
@@ -47,8 +49,11 @@ pub enum NodePortAddresses {
     /// At every local address (A100, iptables mode's default).
     #[default]
     All,
-    /// At the node's primary addresses.
-    Primary,
+    /// At the node's primary addresses, and on loopback if somebody asked for that as well.
+    Primary {
+        /// On loopback, too.
+        localhost: bool,
+    },
     /// At the local addresses in these; a family without one has no restriction.
     Within(Vec<IpNet>),
 }
@@ -140,6 +145,9 @@ pub struct NodeState {
     pub addrs_v4: BTreeMap<Addr<V4>, u32>,
     /// NODE_ADDRS_V6.
     pub addrs_v6: BTreeMap<Addr<V6>, u32>,
+    /// Whether the values follow from half of what there is to know: those that the maps hold stay
+    /// (A90).
+    pub provisional: bool,
 }
 
 impl NodeState {
@@ -148,7 +156,7 @@ impl NodeState {
         let (addrs_v4, addrs_v6) = addresses::node_addresses(snapshot, config);
         let ifaces = plan::plan_ifaces(snapshot, config);
         let uplinks = uplinks::plan_uplinks(snapshot, config, &ifaces);
-        Self { ifaces, uplinks, addrs_v4, addrs_v6 }
+        Self { ifaces, uplinks, addrs_v4, addrs_v6, provisional: config.provisional }
     }
 
     /// The addresses that others reach the node at: all but loopback ones.

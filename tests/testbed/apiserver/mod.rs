@@ -32,6 +32,7 @@ struct Manners {
     forbidden: Vec<String>,
     delay: Duration,
     gone_by_status: bool,
+    replay: usize,
     requests: Vec<String>,
 }
 
@@ -156,6 +157,12 @@ impl ApiServer {
     /// Whether 410 comes as HTTP status rather than as an ERROR event.
     pub fn answer_gone_by_status(&self, by_status: bool) {
         self.shared.manners().gone_by_status = by_status;
+    }
+
+    /// The next watch that resumes begins with the last `count` events before its version, as they
+    /// were then.
+    pub fn replay(&self, count: usize) {
+        self.shared.manners().replay = count;
     }
 
     /// The next `count` requests fail with `status`.

@@ -80,6 +80,13 @@ impl Watch {
             self.finished = true;
             return None;
         }
+        if self.version != 0 {
+            let mut past = store.since(self.kind, &self.params, 0);
+            past.retain(|event| version_of(event).is_some_and(|it| it <= self.version));
+            let again = past.len().min(self.shared.manners().replay);
+            self.shared.manners().replay -= again;
+            self.queue.extend(past.split_off(past.len() - again));
+        }
         let streaming = self.params.is_set("sendInitialEvents");
         if streaming || self.version == 0 {
             let page = store.list(self.kind, None, &self.params, 0);
@@ -139,4 +146,8 @@ impl Watch {
             }
         }
     }
+}
+
+fn version_of(event: &Value) -> Option<u64> {
+    event["object"]["metadata"]["resourceVersion"].as_str()?.parse().ok()
 }

@@ -4,7 +4,8 @@ use aya::Pod;
 use sluice_common::{
     flow::{Flow, FlowKey, flags::ESTABLISHED},
     fragment::{FragmentKey, FragmentPorts},
-    net::{Port, V4, V6},
+    handshake::Handshakes,
+    net::{Addr, Port, V4, V6},
 };
 
 use super::lab::Lab;
@@ -54,6 +55,8 @@ impl Lab {
     pub fn forget_flows(&mut self) {
         self.clear::<FlowKey<V4>, Flow<V4>>("FLOWS_V4");
         self.clear::<FlowKey<V6>, Flow<V6>>("FLOWS_V6");
+        self.clear::<Addr<V4>, Handshakes>("HANDSHAKES_V4");
+        self.clear::<Addr<V6>, Handshakes>("HANDSHAKES_V6");
         self.clear::<FragmentKey<V4>, FragmentPorts>("FRAGMENTS_V4");
         self.clear::<FragmentKey<V6>, FragmentPorts>("FRAGMENTS_V6");
     }

@@ -85,9 +85,9 @@ impl Lab {
         Self::of(Loaded::take())
     }
 
-    /// Programs with a flow table for every port of a client, for [`Lab::crowd`].
-    pub fn large() -> Self {
-        Self::of(Loaded::large())
+    /// The same with a flow table of another size.
+    pub fn with_flows(flows: u32) -> Self {
+        Self::of(Loaded::with_flows(flows))
     }
 
     fn of(bpf: Loaded) -> Self {

@@ -20,8 +20,8 @@ use sluice_common::backend::Backend;
 const ELEMENTS: u32 = 1024;
 /// Flow entries of each family.
 const FLOWS: u32 = 8192;
-/// Two for each port of a client, with room to spare: a table that is nearly full evicts.
-const MANY_FLOWS: u32 = 3 << 16;
+/// Slots: room for some Maglev tables.
+pub const SLOTS: u32 = 32_768;
 
 static IDLE: Mutex<Vec<Ebpf>> = Mutex::new(Vec::new());
 
@@ -39,9 +39,9 @@ impl Loaded {
         Self { bpf: Some(idle.unwrap_or_else(|| load(FLOWS))), kept: true }
     }
 
-    /// Programs with a flow table for every port of a client, which are nobody else's.
-    pub(super) fn large() -> Self {
-        Self { bpf: Some(load(MANY_FLOWS)), kept: false }
+    /// Programs with a flow table of another size, which are nobody else's.
+    pub(super) fn with_flows(flows: u32) -> Self {
+        Self { bpf: Some(load(flows)), kept: false }
     }
 
     /// Runs the program `name` on a packet.
@@ -99,7 +99,7 @@ fn load(flows: u32) -> Ebpf {
     let mut loader = EbpfLoader::new();
     for family in ["V4", "V6"] {
         for (map, size) in
-            [("SLOTS", ELEMENTS), ("BACKENDS", ELEMENTS), ("FLOWS", flows), ("AFFINITIES", 1024)]
+            [("SLOTS", SLOTS), ("BACKENDS", ELEMENTS), ("FLOWS", flows), ("AFFINITIES", 1024)]
         {
             loader.map_max_entries(format!("{map}_{family}").leak(), size);
         }

@@ -21,7 +21,7 @@ use super::{
     pin::{self, Direction, Pins},
     probe::Features,
     sys,
-    table::Table,
+    table::{Changes, Table},
     uplinks::Uplinks,
 };
 use crate::{
@@ -82,10 +82,11 @@ impl Interfaces {
                 problems.push(problem(subject, &e.to_string()));
             }
         };
-        note("node addresses".into(), self.addrs_v4.follow(&state.addrs_v4));
-        note("node addresses".into(), self.addrs_v6.follow(&state.addrs_v6));
+        let changes = if state.provisional { Changes::Await } else { Changes::Write };
+        note("node addresses".into(), self.addrs_v4.follow(&state.addrs_v4, changes));
+        note("node addresses".into(), self.addrs_v6.follow(&state.addrs_v6, changes));
         let wanted = state.ifaces.iter().map(|plan| (plan.ifindex, plan.iface)).collect();
-        note("interfaces".into(), self.ifaces.add(&wanted));
+        note("interfaces".into(), self.ifaces.add(&wanted, changes));
         for plan in &state.ifaces {
             note(format!("interface {}", plan.name), self.attach(plan));
         }

@@ -14,9 +14,11 @@ pub mod pin;
 pub mod prefixes;
 pub mod probe;
 pub mod read;
+pub mod rights;
 pub mod stale;
 pub mod sys;
 mod table;
+pub mod tables;
 pub mod uplinks;
 
 pub use error::Error;

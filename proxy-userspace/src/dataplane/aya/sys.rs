@@ -214,6 +214,17 @@ pub fn read_array<T: aya::Pod>(map: BorrowedFd<'_>, values: &mut [T]) -> io::Res
     }
 }
 
+/// BPF_MAP_UPDATE_BATCH (5.6, aa2e93b8e58e) of consecutive elements of an array.
+pub fn write_array<T: aya::Pod>(map: BorrowedFd<'_>, start: u32, values: &[T]) -> io::Result<()> {
+    let keys: Vec<u32> = (start..).take(values.len()).collect();
+    let mut attr = attr();
+    attr.batch.map_fd = map.as_raw_fd() as u32;
+    attr.batch.keys = keys.as_ptr() as u64;
+    attr.batch.values = values.as_ptr() as u64;
+    attr.batch.count = keys.len() as u32;
+    bpf(bpf_cmd::BPF_MAP_UPDATE_BATCH, &mut attr).map(drop)
+}
+
 /// Loads a tiny program, to ask the kernel something.
 pub fn load_program(kind: bpf_prog_type, instructions: &[bpf_insn]) -> io::Result<OwnedFd> {
     let license = c"GPL";

@@ -14,6 +14,15 @@ use super::{
     read,
 };
 
+/// What becomes of entries that are there with another value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Changes {
+    /// They are written.
+    Write,
+    /// They stay until more is known.
+    Await,
+}
+
 /// A small map that mirrors a small set.
 #[derive(Debug)]
 pub(super) struct Table<K: Pod, V: Pod> {
@@ -40,15 +49,24 @@ impl<K: Pod + Ord, V: Pod + PartialEq> Table<K, V> {
     }
 
     /// Makes it hold just this.
-    pub(super) fn follow(&mut self, wanted: &BTreeMap<K, V>) -> Result<(), Error> {
-        self.add(wanted)?;
+    pub(super) fn follow(
+        &mut self,
+        wanted: &BTreeMap<K, V>,
+        changes: Changes,
+    ) -> Result<(), Error> {
+        self.add(wanted, changes)?;
         self.remove_others(wanted)
     }
 
     /// Adds what is missing.
-    pub(super) fn add(&mut self, wanted: &BTreeMap<K, V>) -> Result<(), Error> {
+    pub(super) fn add(&mut self, wanted: &BTreeMap<K, V>, changes: Changes) -> Result<(), Error> {
         for (key, value) in wanted {
-            if self.written.get(key) != Some(value) {
+            let is_due = match (self.written.get(key), changes) {
+                (Some(written), Changes::Write) => written != value,
+                (Some(_), Changes::Await) => false,
+                (None, Changes::Write | Changes::Await) => true,
+            };
+            if is_due {
                 self.map.insert(key, value, 0).map_err(|e| self.failed(&e))?;
                 self.written.insert(*key, *value);
             }

@@ -17,7 +17,7 @@ use super::{
     load::Programs,
     pin::{Pins, unpin},
     sys::{self, Place, Target},
-    table::Table,
+    table::{Changes, Table},
 };
 use crate::{config::Xdp, node::uplinks::UplinkPlan};
 
@@ -114,7 +114,7 @@ impl Uplinks {
                 Err(e) => note(format!("interface {}", uplink.name), Err(e)),
             }
         }
-        note("uplinks".into(), self.table.follow(&entries));
+        note("uplinks".into(), self.table.follow(&entries, Changes::Write));
         self.attached.retain(|ifindex, _| served.contains(ifindex));
         let kept: BTreeSet<PathBuf> = self
             .attached

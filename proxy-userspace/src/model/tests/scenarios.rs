@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use sluice_common::settings::Settings;
+use sluice_common::{
+    net::{Addr, Prefix},
+    settings::{Settings, detector},
+};
 
 use super::super::{
     limits::Limits,
@@ -13,7 +16,7 @@ use super::super::{
     spec::{Change, Event, NodeSpec, ServiceSpec},
     text,
 };
-use super::build::{World, ip, list, model, name, port, service, slice};
+use super::build::{World, ip, list, model, name, port, service, settings, slice};
 
 #[test]
 fn a_service_comes_changes_and_goes() {
@@ -51,6 +54,23 @@ fn a90_nothing_but_settings_is_written_before_both_lists_and_the_node() {
         model.handle(event);
     }
     assert_eq!(model.plan().0.v4.len(), 2);
+}
+
+#[test]
+fn a90_what_the_settings_say_of_the_node_stays_until_the_node_is_known() {
+    let written = Settings {
+        detector_v4: detector::PREFIX,
+        pods_v4: Prefix { addr: Addr::new([10, 1, 0, 0]), mask: Addr::new([255, 255, 0, 0]) },
+        node_port_min: 30_000,
+        node_port_max: 30_001,
+        ..settings()
+    };
+    // A61: no Node, no pod CIDR, no detector.
+    let mut model =
+        model(Limits::default(), Mirror { settings: Some(written), ..Mirror::default() });
+    assert_eq!(model.plan().0.settings, None);
+    list(&mut model, BTreeMap::new(), BTreeMap::new());
+    assert_eq!(model.plan().0.settings.map(|s| s.detector_v4), Some(detector::NONE));
 }
 
 #[test]

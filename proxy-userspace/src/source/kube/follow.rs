@@ -11,7 +11,11 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::Sender;
 use tracing::{debug, info, warn};
 
-use super::{backoff::Backoff, connection::Connection};
+use super::{
+    backoff::Backoff,
+    connection::Connection,
+    order::{Order, Place},
+};
 use crate::model::spec::Event;
 
 /// So many failures in a row start over with a list: whatever the server holds against the
@@ -20,6 +24,10 @@ const START_OVER_AFTER: u32 = 8;
 
 /// A list that takes longer is given up. kube-rs waits for ever.
 const LIST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Before a new list where a watch told again what was known: a server that always does is not to be
+/// asked for lists all the time.
+const BACK_IN_TIME: Duration = Duration::from_secs(2);
 
 /// How long a refused optional kind is left alone.
 const OPTIONAL_RETRY: Duration = Duration::from_secs(300);
@@ -131,6 +139,7 @@ impl Follow<'_> {
     ) -> Remedy {
         let mut stream = watcher::watcher(api, config).boxed();
         let mut listing = true;
+        let mut order = Order::default();
         loop {
             let next = tokio::select! {
                 () = self.events.closed() => return Remedy::Reconnect,
@@ -139,6 +148,15 @@ impl Follow<'_> {
             };
             match next {
                 Some(Ok(event)) => {
+                    match order.place(&event) {
+                        Place::Next => {}
+                        Place::Again => continue,
+                        Place::Back => {
+                            warn!("a watch of {}s went back in time; listing them anew", M::KIND);
+                            self.pause(BACK_IN_TIME).await;
+                            return Remedy::StartOver;
+                        }
+                    }
                     let settled = matches!(
                         event,
                         watcher::Event::InitDone
