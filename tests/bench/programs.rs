@@ -110,10 +110,10 @@ fn established(lab: &mut Lab, ends: &Ends, hook: Hook) -> Duration {
     for (from, to) in [(a, b), (b, a)] {
         match hook {
             Hook::Ingress | Hook::IngressUpper => {
-                entry(lab, (client, from), (to, client), INGRESS, 0)
+                entry(lab, (client, from), (to, client), INGRESS, 0);
             }
             Hook::Egress | Hook::EgressUpper | Hook::Uplink => {
-                entry(lab, (from, client), (to, client), EGRESS, 0)
+                entry(lab, (from, client), (to, client), EGRESS, 0);
             }
         }
     }

@@ -126,6 +126,16 @@ where
         claim::end_masquerade(&key);
         return false;
     }
+    asks_for_port(packet)
+}
+
+/// Enters that the packet is to leave under another port. (Not a part of [`gives_way`], from which the
+/// stack is at its deepest.)
+#[inline(never)]
+fn asks_for_port<const N: usize>(packet: &Packet<N>) -> bool
+where
+    Ip<N>: Family<N>,
+{
     let pending = Flow {
         addr: Addr::UNSPECIFIED,
         port: Port::new(0),

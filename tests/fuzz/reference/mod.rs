@@ -84,7 +84,7 @@ impl Reference {
         // The port that the program chose, where it had to choose one at random.
         let chosen = parse::word(&seen.frame, packet.l4).unwrap_or_default();
         let verdict = match hook {
-            Hook::Ingress | Hook::IngressUpper => self.tables.enter(&packet, chosen),
+            Hook::Ingress | Hook::IngressUpper | Hook::Uplink => self.tables.enter(&packet, chosen),
             Hook::Egress | Hook::EgressUpper => self.tables.leave(&packet, chosen),
         };
         match verdict {

@@ -38,7 +38,7 @@ impl Entry {
     /// Source and destination port after the rewrite.
     pub(crate) fn ports(&self, hook: Hook) -> (u16, u16) {
         match hook {
-            Hook::Ingress | Hook::IngressUpper => (self.other, self.end.port()),
+            Hook::Ingress | Hook::IngressUpper | Hook::Uplink => (self.other, self.end.port()),
             Hook::Egress | Hook::EgressUpper => (self.end.port(), self.other),
         }
     }
