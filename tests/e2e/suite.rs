@@ -15,8 +15,8 @@ use crate::bed::Bed;
 
 /// Cases that run at once: most of a case is waiting.
 const AT_ONCE: usize = 8;
-/// The same where the processor is emulated, and has enough to do with one.
-const AT_ONCE_EMULATED: usize = 2;
+/// The same where the processor is emulated, and has enough to do with fewer.
+const AT_ONCE_EMULATED: usize = 4;
 
 /// Cases of one kind, each with its own Services: they may run at the same time.
 pub(crate) struct Group<Run: 'static = fn(&Bed) -> Result<()>> {
