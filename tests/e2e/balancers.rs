@@ -7,6 +7,7 @@ use serde_json::json;
 use testbed::{
     Place, Service,
     address::{self, Family},
+    patience,
     wire::{Ask, Transport},
 };
 
@@ -215,7 +216,7 @@ fn rolls(
             traffic.push((target, from.traffic(Ask::new(transport, target), 5, true)?));
         }
     }
-    let pause = || std::thread::sleep(Duration::from_millis(300));
+    let pause = || std::thread::sleep(Duration::from_millis(300) * patience());
     let mut steps: Vec<Vec<Endpoint>> = Vec::new();
     for (old, new) in [(old, new), (new, old)] {
         steps.push(vec![pod(old[0]), pod(old[1]), pod(new[0]).unready()]);

@@ -11,13 +11,13 @@ use anyhow::{Context, Result, anyhow, ensure};
 use testbed::{
     Held, Place,
     address::Family,
-    http,
+    http, patience,
     wire::{Ask, FailureKind, Reply, Transport},
 };
 
-/// How long a change may take to reach the datapath of a loaded machine.
+/// How long a change may take to reach the datapath of a loaded machine, times [`patience`].
 const SLOW: Duration = Duration::from_secs(10);
-/// How long an exchange may take while it may still be in vain.
+/// How long an exchange may take while it may still be in vain, times [`patience`].
 const PATIENCE_MS: u64 = 500;
 /// How long silence has to last.
 const SILENCE_MS: u64 = 300;
@@ -43,12 +43,12 @@ pub(crate) fn within<T>(limit: Duration, check: impl Fn() -> Result<T>) -> Resul
 
 /// The same with the usual patience.
 pub(crate) fn soon<T>(check: impl Fn() -> Result<T>) -> Result<T> {
-    within(SLOW, check)
+    within(SLOW * patience(), check)
 }
 
 /// One exchange, by any transport.
 pub(crate) fn ask(from: &Place, transport: Transport, target: SocketAddr) -> Result<Reply> {
-    from.once(Ask::new(transport, target).timeout_ms(PATIENCE_MS))
+    from.once(Ask::new(transport, target).timeout_ms(PATIENCE_MS * u64::from(patience())))
         .with_context(|| format!("{} asked {target} by {transport:?}", from.name()))
 }
 
@@ -87,7 +87,9 @@ pub(crate) fn shared(
 ) -> Result<()> {
     let wanted: BTreeSet<String> = who.iter().map(ToString::to_string).collect();
     soon(|| {
-        let asks = Ask::new(transport, target).timeout_ms(PATIENCE_MS).times(ENOUGH);
+        let asks = Ask::new(transport, target)
+            .timeout_ms(PATIENCE_MS * u64::from(patience()))
+            .times(ENOUGH);
         // One exchange first: sixty in vain would take their time.
         ask(from, transport, target)?;
         let mut found = BTreeSet::new();

@@ -9,11 +9,14 @@ use std::{
 };
 
 use anyhow::Result;
+use testbed::patience;
 
 use crate::bed::Bed;
 
 /// Cases that run at once: most of a case is waiting.
 const AT_ONCE: usize = 8;
+/// The same where the processor is emulated, and has enough to do with fewer.
+const AT_ONCE_EMULATED: usize = 4;
 
 /// Cases of one kind, each with its own Services: they may run at the same time.
 pub(crate) struct Group<Run: 'static = fn(&Bed) -> Result<()>> {
@@ -45,9 +48,10 @@ impl Suite {
     pub(crate) fn together(&mut self, bed: &Bed, groups: &[Group]) {
         let cases: Vec<_> =
             groups.iter().flat_map(|group| group.names().zip(group.cases)).collect();
+        let at_once = if patience() > 1 { AT_ONCE_EMULATED } else { AT_ONCE };
         let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
         std::thread::scope(|scope| {
-            for _worker in 0..AT_ONCE {
+            for _worker in 0..at_once {
                 scope.spawn(|| {
                     while let Some((name, (_, run))) =
                         cases.get(next.fetch_add(1, Ordering::Relaxed))

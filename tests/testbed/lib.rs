@@ -28,7 +28,7 @@ pub use manifests::{Manifests, Port, Service, Slice};
 pub use place::Place;
 pub use rules::CniRules;
 pub use scope::{remove_own, sweep};
-pub use sluice::{Sluice, Source};
+pub use sluice::{Sluice, Source, patience};
 pub use topology::{Plugin, Topology};
 pub use traffic::{Held, IntoTarget, Traffic};
 pub use wires::Wires;

@@ -177,6 +177,6 @@ impl Drop for Sluice {
 
 /// How many times longer than usual things may take: `SLUICE_PATIENCE`, which is set where the
 /// processor is emulated.
-fn patience() -> u32 {
+pub fn patience() -> u32 {
     std::env::var("SLUICE_PATIENCE").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
 }
