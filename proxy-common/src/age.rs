@@ -88,6 +88,12 @@ impl State {
         }
     }
 
+    /// Whether nothing more is to come: what is idle now is only kept for what is late.
+    #[inline(always)]
+    pub const fn has_ended(self) -> bool {
+        matches!(self, Self::Closed | Self::Reset)
+    }
+
     /// Idle seconds after which the flow is over.
     #[inline(always)]
     pub const fn limit(self) -> u32 {

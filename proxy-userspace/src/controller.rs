@@ -53,7 +53,8 @@ pub async fn run(config: Config, reports: Reports, vitals: Arc<Vitals>) -> anyho
     let mut controller = Controller::start(config.clone(), reports, vitals)?;
     let (sender, arrivals) = mpsc::channel(QUEUE);
     let (stamped, mut events) = mpsc::channel(QUEUE);
-    let source = tokio::spawn(arrivals::follow(config.clone(), sender));
+    let source =
+        tokio::spawn(arrivals::follow(config.clone(), controller.reports.requests(), sender));
     tokio::spawn(arrivals::stamp(arrivals, stamped, controller.reports.health()));
     let (node_config, configs) = watch::channel(controller.node_config());
     let mut nodes = node::watch(configs).await.context("following the node's interfaces")?;

@@ -19,7 +19,7 @@ use crate::{
     metrics::{Metrics, endpoints, kernel::Packets, vitals::Shown},
     node::sysctl,
     report::Reports,
-    source::kube::Connection,
+    source::kube::{Connection, Observer},
     vitals::Vitals,
 };
 
@@ -34,9 +34,9 @@ pub async fn run(config: Config, file: Option<FileWatch>) -> anyhow::Result<()> 
     // Whatever is spawned here ends with this function.
     let mut tasks = JoinSet::new();
     let (events, messages) = events::channel();
-    tasks.spawn(write_events(config.clone(), messages));
-    prepare(&config, &events);
     let metrics = Metrics::new().context("registering metrics")?;
+    tasks.spawn(write_events(config.clone(), metrics.rest_client().observer(), messages));
+    prepare(&config, &events);
     let pins = Pins::new(&config.bpf_root);
     // Without maps yet there is nothing to count.
     let counts = Box::new(move || read::reasons(&pins).unwrap_or_default());
@@ -74,11 +74,12 @@ fn prepare(config: &Config, events: &Events) {
     }
 }
 
-async fn write_events(config: Config, messages: mpsc::Receiver<Message>) {
+async fn write_events(config: Config, requests: Observer, messages: mpsc::Receiver<Message>) {
     match config.source {
         Source::Manifests(_) => events::writer::discard(messages).await,
         Source::Kubernetes { kubeconfig, master } => {
             let connection = Connection::new(kubeconfig.as_deref(), master.as_deref());
+            let connection = connection.observed_by(requests);
             events::writer::run(connection, config.node_name, messages).await;
         }
     }

@@ -21,6 +21,7 @@ use crate::{
         problem::Problem,
         spec::{Change, Event, ObjectName, Trigger},
     },
+    source::kube::Observer,
 };
 
 /// The ways out.
@@ -66,6 +67,11 @@ impl Reports {
             full_sync_done: false,
             interface_problems: 0,
         }
+    }
+
+    /// For whoever asks the API server.
+    pub fn requests(&self) -> Observer {
+        self.metrics.rest_client().observer()
     }
 
     /// For whoever notes arrivals while the loop may be stuck.

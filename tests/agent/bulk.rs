@@ -1,13 +1,13 @@
-//! A long stream in both directions at once, compared byte by byte.
+//! A long stream in both directions at once, compared byte by byte, and ended in order.
 
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
 
-use testbed::wire::{Failure, Outcome};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use testbed::wire::{Failure, FailureKind, Outcome, Transport};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::client::{connect, within};
+use crate::sctp;
 
 /// A prime length, so that a lost or doubled segment never lines up with the pattern again.
 const PATTERN: usize = 65_521;
@@ -15,20 +15,38 @@ const PATTERN: usize = 65_521;
 /// Sends `bytes` bytes and expects the very same back.
 pub(crate) async fn run(
     target: SocketAddr,
+    transport: Transport,
     bytes: u64,
     timeout_ms: u64,
 ) -> Result<Outcome, Failure> {
-    within(timeout_ms, async {
-        let (read, mut write) = connect(target, None).await?.into_split();
-        let pattern = pattern();
-        // `write` outlives both: closing it early would cut the echo's last bytes short.
-        tokio::try_join!(send(&mut write, &pattern, bytes), compare(read, &pattern, bytes))?;
-        Ok(Outcome::Done)
-    })
-    .await
+    match transport {
+        Transport::Tcp => {
+            within(timeout_ms, async { echo(connect(target, None).await?, bytes).await }).await
+        }
+        Transport::Sctp => {
+            let connect = sctp::Stream::connect(target, None);
+            within(timeout_ms, async { echo(connect.await?, bytes).await }).await
+        }
+        Transport::Udp | Transport::UdpUnconnected => {
+            Err(Failure::new(FailureKind::Other, "a stream is sent by TCP or SCTP"))
+        }
+    }
 }
 
-async fn send(to: &mut OwnedWriteHalf, pattern: &[u8], bytes: u64) -> Result<(), Error> {
+async fn echo(stream: impl AsyncRead + AsyncWrite, bytes: u64) -> Result<Outcome, Error> {
+    let (mut read, mut write) = tokio::io::split(stream);
+    let pattern = pattern();
+    tokio::try_join!(send(&mut write, &pattern, bytes), compare(&mut read, &pattern, bytes))?;
+    // The server ends it: an SCTP socket that did so itself is told nothing when the end has come.
+    write.write_all(b"close\n").await?;
+    write.flush().await?;
+    match read.read(&mut [0]).await? {
+        0 => Ok(Outcome::Done),
+        _more => Err(Error::new(ErrorKind::InvalidData, "more came back than was sent")),
+    }
+}
+
+async fn send(to: &mut (impl AsyncWrite + Unpin), pattern: &[u8], bytes: u64) -> Result<(), Error> {
     to.write_all(format!("echo {bytes}\n").as_bytes()).await?;
     let mut left = bytes;
     while left > 0 {
@@ -39,7 +57,11 @@ async fn send(to: &mut OwnedWriteHalf, pattern: &[u8], bytes: u64) -> Result<(),
     to.flush().await
 }
 
-async fn compare(mut from: OwnedReadHalf, pattern: &[u8], bytes: u64) -> Result<(), Error> {
+async fn compare(
+    from: &mut (impl AsyncRead + Unpin),
+    pattern: &[u8],
+    bytes: u64,
+) -> Result<(), Error> {
     let mut buffer = vec![0; pattern.len()];
     let mut done = 0;
     while done < bytes {

@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use testbed::wire::{Ask, Failure, FailureKind, Outcome, Reply, Transport};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
-use crate::server::bind_udp;
+use crate::{sctp, server::bind_udp};
 
 /// Exchanges `count` times, each time on a new socket.
 pub(crate) async fn exchange(ask: Ask) -> Outcome {
@@ -66,6 +66,8 @@ pub(crate) enum Line {
     Udp(UdpSocket, Tokens),
     /// UDP that was not, and whom it writes to.
     UdpUnconnected(UdpSocket, SocketAddr, Tokens),
+    /// SCTP, read by lines as well.
+    Sctp(BufReader<sctp::Stream>),
 }
 
 /// The longest datagram there is.
@@ -105,13 +107,24 @@ impl Line {
                 let socket = bind_udp(local, ask.from_port.is_some())?;
                 Ok(Self::UdpUnconnected(socket, ask.target, Tokens::new(ask)))
             }
+            Transport::Sctp => {
+                let stream = sctp::Stream::connect(ask.target, ask.from_port).await?;
+                Ok(Self::Sctp(BufReader::new(stream)))
+            }
         }
     }
 
     /// One question and its answer.
     pub(crate) async fn ask(&mut self) -> Result<Reply, Error> {
         match self {
-            Self::Tcp(stream) => ask_tcp(stream).await,
+            Self::Tcp(stream) => {
+                let ends = (stream.get_ref().local_addr()?, stream.get_ref().peer_addr()?);
+                ask_stream(stream, ends).await
+            }
+            Self::Sctp(stream) => {
+                let ends = stream.get_ref().ends()?;
+                ask_stream(stream, ends).await
+            }
             Self::Udp(socket, tokens) => {
                 let token = tokens.next();
                 socket.send(token.as_bytes()).await?;
@@ -146,13 +159,15 @@ pub(crate) async fn connect(
     Ok(stream)
 }
 
-async fn ask_tcp(stream: &mut BufReader<TcpStream>) -> Result<Reply, Error> {
+async fn ask_stream(
+    stream: &mut (impl AsyncBufRead + AsyncWrite + Unpin),
+    (local, from): (SocketAddr, SocketAddr),
+) -> Result<Reply, Error> {
     stream.write_all(b"who\n").await?;
     let mut line = String::new();
     if stream.read_line(&mut line).await? == 0 {
         return Err(Error::new(ErrorKind::UnexpectedEof, "the server closed the connection"));
     }
-    let (local, from) = (stream.get_ref().local_addr()?, stream.get_ref().peer_addr()?);
     let parts = parse(line.as_bytes(), "");
     reply(parts.ok_or_else(|| garbled(&line))?, local, from)
 }

@@ -5,6 +5,7 @@
 
 mod bulk;
 mod client;
+mod sctp;
 mod server;
 mod session;
 mod tunnel;
@@ -54,12 +55,14 @@ async fn serve_requests(mut inbox: mpsc::UnboundedReceiver<Request>) {
 
 async fn carry_out(sessions: &Rc<Sessions>, op: Op) -> Result<Outcome, Failure> {
     match op {
-        Op::Serve { name, tcp, udp } => server::start(&name, &tcp, &udp),
+        Op::Serve { name, tcp, udp, sctp } => server::start(&name, &tcp, &udp, &sctp),
         Op::Exchange(ask) => Ok(client::exchange(ask).await),
         Op::Open(ask) => Ok(sessions.open(ask).await),
         Op::AskOn { sockets, timeout_ms } => Ok(sessions.ask(&sockets, timeout_ms).await),
         Op::Close { sockets } => Ok(sessions.close(&sockets)),
-        Op::Bulk { target, bytes, timeout_ms } => bulk::run(target, bytes, timeout_ms).await,
+        Op::Bulk { target, transport, bytes, timeout_ms } => {
+            bulk::run(target, transport, bytes, timeout_ms).await
+        }
         Op::StartTraffic { ask, every_ms, fresh } => {
             Ok(sessions.start_traffic(ask, every_ms, fresh))
         }

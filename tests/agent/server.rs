@@ -4,14 +4,17 @@ use std::net::SocketAddr;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use testbed::wire::{Failure, FailureKind, Outcome};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, UdpSocket};
+
+use crate::sctp;
 
 /// Binds every address, then serves in the background for as long as the agent lives.
 pub(crate) fn start(
     name: &str,
     tcp: &[SocketAddr],
     udp: &[SocketAddr],
+    sctp: &[SocketAddr],
 ) -> Result<Outcome, Failure> {
     let explain = |address: &SocketAddr, error: std::io::Error| {
         Failure::new(FailureKind::Other, format!("listening on {address}: {error}"))
@@ -23,6 +26,16 @@ pub(crate) fn start(
     for address in udp {
         let socket = bind_udp(*address, false).map_err(|e| explain(address, e))?;
         tokio::task::spawn_local(answer(socket, name.to_owned()));
+    }
+    for address in sctp {
+        let mut listener = sctp::Listener::bind(*address).map_err(|e| explain(address, e))?;
+        let name = name.to_owned();
+        tokio::task::spawn_local(async move {
+            loop {
+                let accepted = listener.accept().await;
+                greet(accepted, &name, |_stream| Ok(())).await;
+            }
+        });
     }
     Ok(Outcome::Done)
 }
@@ -53,23 +66,38 @@ pub(crate) fn bind_udp(address: SocketAddr, shared: bool) -> std::io::Result<Udp
 
 async fn accept(listener: TcpListener, name: String) {
     loop {
-        // A failed accept (the client is gone again, or no descriptor is free) ends no server.
-        let Ok((stream, peer)) = listener.accept().await else {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-            continue;
-        };
-        let name = name.clone();
-        tokio::task::spawn_local(async move {
-            // The client sees how its connection ends; the server has nothing to add.
-            let _ended = converse(stream, peer, &name).await;
-        });
+        let accepted = listener.accept().await;
+        greet(accepted, &name, |stream| stream.set_nodelay(true)).await;
     }
 }
 
+/// Has a conversation on a connection in the background.
+async fn greet<S: AsyncRead + AsyncWrite + 'static>(
+    accepted: std::io::Result<(S, SocketAddr)>,
+    name: &str,
+    prepare: impl FnOnce(&S) -> std::io::Result<()>,
+) {
+    // A failed accept (the client is gone again, or no descriptor is free) ends no server.
+    let Ok((stream, peer)) = accepted else {
+        return tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    };
+    if prepare(&stream).is_err() {
+        return;
+    }
+    let name = name.to_owned();
+    tokio::task::spawn_local(async move {
+        // The client sees how its connection ends; the server has nothing to add.
+        let _ended = converse(stream, peer, &name).await;
+    });
+}
+
 /// Lines: `who` asks for the name, `echo N` has the next N bytes sent back, `close` ends.
-async fn converse(stream: TcpStream, peer: SocketAddr, name: &str) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    let (read, mut write) = stream.into_split();
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite,
+    peer: SocketAddr,
+    name: &str,
+) -> std::io::Result<()> {
+    let (read, mut write) = tokio::io::split(stream);
     let mut read = BufReader::with_capacity(64 * 1024, read);
     let mut line = String::new();
     while read.read_line(&mut line).await? > 0 {

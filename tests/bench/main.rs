@@ -23,14 +23,15 @@ fn main() -> Result<()> {
             println!("{}", flows::run()?);
             Ok(())
         }
-        ["path"] => {
+        ["path", works @ ..] => {
+            let works = worker::works(works)?;
             testbed::sweep();
             println!("{}", programs::run());
-            for table in path::run()? {
+            for table in path::run(&works)? {
                 println!("{table}");
             }
             Ok(())
         }
-        _ => bail!("usage: sluice-bench path | programs | flows"),
+        _ => bail!("usage: sluice-bench path [connections|tcp|udp|stream]... | programs | flows"),
     }
 }

@@ -58,7 +58,7 @@ struct Path<'a> {
 }
 
 /// Measures and reports.
-pub(crate) fn run() -> Result<Vec<Table>> {
+pub(crate) fn run(works: &[Work]) -> Result<Vec<Table>> {
     let setups = [plain()?, sluice()?, nftables()?, iptables()?];
     let mut tables = Vec::new();
     for (who, from_host) in [("pods on two nodes", false), ("a host process to a pod", true)] {
@@ -66,7 +66,7 @@ pub(crate) fn run() -> Result<Vec<Table>> {
         for setup in &setups {
             paths.extend(setup.paths(from_host)?);
         }
-        tables.push(compare(who, &paths)?);
+        tables.push(compare(who, works, &paths)?);
     }
     Ok(tables)
 }
@@ -161,7 +161,7 @@ fn start_server(place: &Place) -> Result<Server> {
 }
 
 /// Measures every path in turns.
-fn compare(who: &str, paths: &[Path<'_>]) -> Result<Table> {
+fn compare(who: &str, works: &[Work], paths: &[Path<'_>]) -> Result<Table> {
     let mut columns = vec!["work"];
     columns.extend(paths.iter().map(|path| path.name.as_str()));
     let title = format!(
@@ -169,7 +169,7 @@ fn compare(who: &str, paths: &[Path<'_>]) -> Result<Table> {
         paths[0].name
     );
     let mut table = Table::new(&title, &columns);
-    for work in Work::ALL {
+    for &work in works {
         let mut rates = vec![Vec::new(); paths.len()];
         for round in 0..ROUNDS {
             for i in order(paths.len(), round) {

@@ -63,6 +63,14 @@ impl Work {
     }
 }
 
+/// The works of these words, or all.
+pub(crate) fn works(words: &[&str]) -> Result<Vec<Work>> {
+    match words.is_empty() {
+        true => Ok(Work::ALL.to_vec()),
+        false => words.iter().map(|word| Work::parse(word)).collect(),
+    }
+}
+
 /// Serves until killed.
 pub(crate) fn serve() -> Result<()> {
     let any = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));

@@ -30,7 +30,7 @@ fn traffic_follows_endpoints() {
         }
         moved(&world, &[]).unwrap();
         everywhere(&world, &mut cases, "all leave", |from, ask| match ask.transport {
-            Transport::Tcp | Transport::Udp => refused(ask, from),
+            Transport::Tcp | Transport::Udp | Transport::Sctp => refused(ask, from),
             // It hears of no ICMP error; silence is all it can tell.
             Transport::UdpUnconnected => match from.once(ask.timeout_ms(200)) {
                 Err(_nothing) => Ok(()),

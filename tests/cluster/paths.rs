@@ -71,28 +71,33 @@ fn tun() {
 
 fn both(topology: Topology) {
     for rules in [false, true] {
-        let builder = if rules { ruled(topology) } else { Cluster::builder(topology) };
-        let mut world = World::build(builder);
-        world.serve(1, &[1]);
-        world.serve(2, &[3]);
-        world.serve_host(3, 1);
-        world.serve_host(4, 2);
-        world.serve(ALL, &[1, 2, 3, 4]);
-        policies::serve_local(&world);
-        policies::serve_empty(&world);
-        world.start();
-        let cases = Cases::new(format!("{topology:?}, rules {rules}"));
-        let cluster = &world.cluster;
-        let mut paths = Paths { cluster, masquerade: rules, forward_drop: rules, cases };
-        paths.by_pods().unwrap();
-        paths.by_hosts().unwrap();
-        paths.by_outside();
-        paths.spread().unwrap();
-        paths.untouched().unwrap();
-        policies::local_policies(&world, &mut paths.cases);
-        policies::without_endpoints(&world, &mut paths.cases);
-        paths.cases.finish();
+        reached(topology, rules);
     }
+}
+
+/// Builds a cluster, with a CNI's rules or without, and tries everything.
+pub(crate) fn reached(topology: Topology, rules: bool) {
+    let builder = if rules { ruled(topology) } else { Cluster::builder(topology) };
+    let mut world = World::build(builder);
+    world.serve(1, &[1]);
+    world.serve(2, &[3]);
+    world.serve_host(3, 1);
+    world.serve_host(4, 2);
+    world.serve(ALL, &[1, 2, 3, 4]);
+    policies::serve_local(&world);
+    policies::serve_empty(&world);
+    world.start();
+    let cases = Cases::new(format!("{topology:?}, rules {rules}"));
+    let cluster = &world.cluster;
+    let mut paths = Paths { cluster, masquerade: rules, forward_drop: rules, cases };
+    paths.by_pods().unwrap();
+    paths.by_hosts().unwrap();
+    paths.by_outside();
+    paths.spread().unwrap();
+    paths.untouched().unwrap();
+    policies::local_policies(&world, &mut paths.cases);
+    policies::without_endpoints(&world, &mut paths.cases);
+    paths.cases.finish();
 }
 
 impl Paths<'_> {

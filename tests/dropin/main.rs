@@ -1,7 +1,13 @@
 //! In kube-proxy's place: the real binary with kubeadm's own file and flags, against an API server,
 //! on a node of the testbed. Every port is scraped from inside the node's namespace.
 
+mod container;
+mod deployed;
+mod image;
+mod names;
 mod proxy;
+mod role;
+mod seccomp;
 mod start;
 
 use std::time::Duration;
@@ -87,6 +93,13 @@ fn metrics_have_real_values() {
     assert!(metric("sluice_programming_duration_seconds_count") >= 1.0);
     assert!(metric("sluice_interfaces_attached") >= 1.0);
     assert_eq!(metric("sluice_ready"), 1.0);
+    let host = stage.server.url().replace("http://", "");
+    let asked =
+        format!("rest_client_requests_total{{code=\"200\",host=\"{host}\",method=\"GET\"}}");
+    assert!(metric(&asked) >= 4.0);
+    let took =
+        format!("rest_client_request_duration_seconds_count{{host=\"{host}\",verb=\"GET\"}}");
+    assert!(metric(&took) >= 4.0);
     // A process of the node asks for a service; nobody answers at 10.244.1.11.
     stage.knock("10.96.0.80:80".parse().unwrap());
     let packets = "sluice_packets_total{outcome=\"pass\",reason=\"socket-forward\"}";

@@ -10,13 +10,14 @@ use std::{
 
 use serde_json::Value;
 use testbed::{
-    Cluster, Node, Sluice, Topology,
+    Cluster, Node, Place, Pod, Sluice, Topology,
     apiserver::{ApiServer, kubeconfig},
     http::get,
 };
 
 /// What kubeadm 1.31 writes into its ConfigMap.
-const KUBEADM: &str = include_str!("../../proxy-userspace/src/config/fixtures/kubeadm.yaml");
+pub(crate) const KUBEADM: &str =
+    include_str!("../../proxy-userspace/src/config/fixtures/kubeadm.yaml");
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -41,6 +42,15 @@ impl Stage {
 
     pub(crate) fn node(&self) -> &Node {
         self.cluster.node(1).unwrap()
+    }
+
+    pub(crate) fn pod(&self) -> &Pod {
+        self.cluster.pod(1).unwrap()
+    }
+
+    /// Somebody outside the node.
+    pub(crate) fn client(&self) -> &Place {
+        self.cluster.client()
     }
 
     pub(crate) fn node_object(&self) {
@@ -84,7 +94,7 @@ impl Stage {
         let mut command = self.command(program);
         command.arg(format!("--config={}", config.display())).arg("--hostname-override=node1");
         command.args(more).stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
-        Proxy { child: command.spawn().unwrap(), log }
+        Proxy::of(command.spawn().unwrap(), log)
     }
 
     /// Status and body of a GET on the node's loopback.
@@ -159,6 +169,18 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
+    pub(crate) fn of(child: Child, log: PathBuf) -> Self {
+        Self { child, log }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }

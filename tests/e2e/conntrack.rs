@@ -93,7 +93,7 @@ fn initially_unready(bed: &Bed) -> Result<()> {
             service.endpoints(&unready)?;
             let target = if outside { service.on_node(1, family) } else { service.vip(family) };
             let ask = Ask::new(Transport::UdpUnconnected, target);
-            let held = from.open(ask.from_port(CLIENT_PORT))?;
+            let held = from.open(ask.from_port(CLIENT_PORT).timeout_ms(500))?;
             soon(|| {
                 ensure!(held.echo().is_err(), "unready endpoints are not asked");
                 Ok(())

@@ -17,7 +17,7 @@ mod types;
 
 use std::collections::BTreeSet;
 
-use testbed::{Cluster, CniRules, Topology};
+use testbed::{Cluster, CniRules, Plugin, Topology};
 
 use bed::Bed;
 use suite::{Disruptive, Group, Suite};
@@ -65,13 +65,17 @@ fn kubernetes() {
 #[test]
 fn elsewhere() {
     let rules = CniRules { masquerade: true, ..CniRules::default() };
+    // The plugins have their own masquerade rule.
+    let plugins = CniRules { forward_drop: true, ..CniRules::default() };
     let clusters = [
         Cluster::builder(Topology::Bridge).bridge_netfilter(true).rules(rules),
         Cluster::builder(Topology::Routed).rules(rules),
         Cluster::builder(Topology::Vxlan).bridge_netfilter(true),
         Cluster::builder(Topology::Tun),
+        Cluster::builder(Topology::Plugin(Plugin::Bridge)).bridge_netfilter(true).rules(plugins),
+        Cluster::builder(Topology::Plugin(Plugin::Ptp)).rules(plugins),
     ];
-    for cluster in clusters {
+    for cluster in &clusters[4..] {
         let bed = Bed::new(cluster.build().unwrap());
         let mut suite = Suite::default();
         suite.together(&bed, &TOGETHER);

@@ -147,7 +147,7 @@ fn external_local(bed: &Bed) -> Result<()> {
         })
     };
     keeps(bed.client(), address::client(), 2)?;
-    keeps(bed.pod(2), bed.pod(2).address(), 1)?;
+    keeps(bed.pod(2), bed.cluster.seen_as(bed.pod(2), 2), 1)?;
     keeps(bed.pod(4), bed.pod(4).address(), 2)?;
     serves(bed.node(1), |f| service.on_node(1, f), "pod3")?;
     each(|family, transport| dropped(bed.client(), transport, service.on_node(1, family)))

@@ -1,10 +1,14 @@
 //! One tuple, one flow (C31, C41): one client port towards several addresses of one backend.
 
-use sluice_common::{net::proto, reason::Reason};
+use sluice_common::{
+    flow::flags::MASQUERADE,
+    net::{V4, V6, proto},
+    reason::Reason,
+};
 use testbed::packet::{
-    Datagram, FIN,
+    ACK, DROP, Datagram, FIN, Hook,
     Hook::{Egress, EgressUpper, Ingress, IngressUpper},
-    Lab, Service, tcp,
+    Lab, RST, Service, tcp,
 };
 
 use super::{FAMILIES, Family, Through, everywhere, first};
@@ -120,6 +124,64 @@ fn a_flow_in_time_wait_keeps_its_tuple() {
         let there = lab.through(Ingress, &next, Reason::NewFlow);
         assert_ne!(there.src, next.src, "the backend may still be in TIME_WAIT");
         answered(&mut lab, &next, &there, Reason::Reply);
+    }
+}
+
+#[test]
+fn where_no_port_is_free_one_of_a_flow_that_ended_is_taken() {
+    for f in FAMILIES {
+        for ended in [true, false] {
+            let mut lab = Lab::large();
+            twins(&mut lab, f, proto::TCP);
+            let ends = format!("{}:40000 -> {}:80", f.pod2, f.vip);
+            lab.through(Ingress, &tcp(&ends).syn(), Reason::NewFlow);
+            let last = tcp(&ends).flags(if ended { RST } else { ACK });
+            lab.through(Ingress, &last, Reason::Forward);
+            crowd(&mut lab, f, |_| true);
+            let next = first(proto::TCP, &format!("{}:40000 -> {}:80", f.pod2, f.vip2));
+            if !ended {
+                drops(&mut lab, Ingress, &next, Reason::ClientPorts);
+                continue;
+            }
+            let there = lab.through(Ingress, &next, Reason::NewFlow);
+            answered(&mut lab, &next, &there, Reason::Reply);
+        }
+    }
+}
+
+#[test]
+fn where_no_masquerade_port_is_free_one_of_a_flow_that_ended_is_taken() {
+    for f in FAMILIES {
+        for ended in [true, false] {
+            let mut lab = Lab::large();
+            lab.put(&super::simple(f, proto::TCP).node_port(30080, false));
+            let [a, b] = [f.outside, f.pod2].map(|it| format!("{it}:40000 -> {}:30080", f.node));
+            let there = lab.through(Ingress, &tcp(&a).syn(), Reason::NewFlow);
+            lab.through(Egress, &there, Reason::Masquerade);
+            let last = there.clone().flags(if ended { RST } else { ACK });
+            lab.through(Egress, &last, Reason::Masquerade);
+            crowd(&mut lab, f, |flags| flags & MASQUERADE != 0);
+            let there = lab.through(Ingress, &tcp(&b).syn(), Reason::NewFlow);
+            if !ended {
+                drops(&mut lab, Egress, &there, Reason::MasqueradePorts);
+                continue;
+            }
+            let gone = lab.through(Egress, &there, Reason::Masquerade);
+            let home = lab.through(Ingress, &gone.reply(), Reason::MasqueradeReply);
+            assert_eq!((home.src, home.dst), (there.dst, there.src));
+        }
+    }
+}
+
+fn drops(lab: &mut Lab, hook: Hook, packet: &Datagram, reason: Reason) {
+    let seen = lab.run(hook, &packet.bytes());
+    assert_eq!((seen.action, seen.reasons), (DROP, vec![reason]));
+}
+
+fn crowd(lab: &mut Lab, f: Family, wanted: impl Fn(u32) -> bool) {
+    match f.vip.contains(':') {
+        false => lab.crowd::<V4>(40000, wanted),
+        true => lab.crowd::<V6>(40000, wanted),
     }
 }
 

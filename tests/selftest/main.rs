@@ -11,7 +11,21 @@ use testbed::{Cluster, CniRules, Topology};
 /// One after another: two cores are not many for several clusters.
 #[test]
 fn topologies_carry_direct_traffic() -> Result<()> {
-    for topology in Topology::ALL {
+    carry_direct_traffic(&Topology::OWN)
+}
+
+/// The same with devices that this machine's kernel may lack.
+mod guest {
+    use testbed::Topology;
+
+    #[test]
+    fn topologies_carry_direct_traffic() -> anyhow::Result<()> {
+        super::carry_direct_traffic(&Topology::GUESTS)
+    }
+}
+
+fn carry_direct_traffic(topologies: &[Topology]) -> Result<()> {
+    for &topology in topologies {
         for rules in [CniRules::default(), CniRules { masquerade: true, forward_drop: true }] {
             // Without masquerade a pod's packet to another node bypasses the overlay, and its
             // answer does not: a strict reverse path filter refuses that.
@@ -31,6 +45,46 @@ fn topologies_carry_direct_traffic() -> Result<()> {
     Ok(())
 }
 
+/// The plugins' own masquerade rule, a FORWARD policy that drops, and `br_netfilter` off and on.
+#[test]
+fn plugins_carry_direct_traffic() -> Result<()> {
+    let rules = CniRules { forward_drop: true, ..CniRules::default() };
+    for topology in Topology::PLUGINS {
+        for bridge_netfilter in [false, true] {
+            let cluster = Cluster::builder(topology)
+                .rules(rules)
+                .bridge_netfilter(bridge_netfilter)
+                .build()?;
+            everyone_reaches_everyone(&cluster)
+                .map_err(|error| error.context(format!("{topology:?}")))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn plugins_take_back_what_they_did() -> Result<()> {
+    for topology in Topology::PLUGINS {
+        let mut cluster = Cluster::builder(topology).nodes(1).pods_per_node(1).build()?;
+        // Addresses that are assigned, links, routes, addresses of links, rules.
+        let state = cluster.dir("cni-node1")?;
+        let traces = |cluster: &Cluster| -> Result<String> {
+            let assigned = format!("find {} -name '10.*' -o -name 'fd*'", state.display());
+            let list = "ip -br link | cut -d' ' -f1; ip route; ip -6 route; nft list ruleset";
+            cluster.node(1)?.shell(&format!("{assigned}; {list}"))
+        };
+        let before = traces(&cluster)?;
+        let (v4, v6) = (address::pod(1, 2).v4.to_string(), address::pod(1, 2).v6.to_string());
+        cluster.add_pod(1)?;
+        let during = traces(&cluster)?;
+        ensure!(during.matches(&v4).count() > 1 && during.contains(&v6), "{during}");
+        cluster.remove_pod()?;
+        let after = traces(&cluster)?;
+        ensure!(before == after, "before:\n{before}\nafter:\n{after}");
+    }
+    Ok(())
+}
+
 fn everyone_reaches_everyone(cluster: &Cluster) -> Result<()> {
     for family in Family::BOTH {
         for from in cluster.pods() {
@@ -41,7 +95,8 @@ fn everyone_reaches_everyone(cluster: &Cluster) -> Result<()> {
                         anyhow::anyhow!(failure).context(format!("{} to {target}", from.name()))
                     })?;
                     ensure!(reply.who == to.name(), "{target} is {}, {reply:?}", to.name());
-                    ensure!(reply.seen_source.ip() == from.address().ip(family), "{reply:?}");
+                    let seen = cluster.seen_as(from, to.node()).ip(family);
+                    ensure!(reply.seen_source.ip() == seen, "{reply:?}");
                 }
             }
             for node in cluster.nodes() {

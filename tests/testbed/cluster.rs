@@ -13,7 +13,7 @@ use crate::netns;
 use crate::place::Place;
 use crate::rules::CniRules;
 use crate::scope::{Scope, sweep};
-use crate::topology::Topology;
+use crate::topology::{Attachment, Topology};
 
 /// What to build.
 #[derive(Clone, Copy, Debug)]
@@ -99,7 +99,7 @@ impl Builder {
                 ("net/bridge/bridge-nf-call-ip6tables", filter),
             ],
         )?;
-        fabric::plug_node(scope, n)?;
+        fabric::plug_node(scope, self.topology.uplink(), n)?;
         self.topology.wire_node(scope, n)?;
         let (cgroup_root, dir) = (scope.cgroup().join(&name), scope.run_dir().join(&name));
         let bpf_root = dir.join("bpf");
@@ -121,12 +121,12 @@ impl Builder {
 
     fn pod(self, scope: &Scope, n: u8, p: u8) -> Result<Pod> {
         let name = format!("pod{p}");
-        self.topology.wire_pod(scope, n, p)?;
+        let attachment = self.topology.wire_pod(scope, n, p)?;
         let cgroup = scope.cgroup().join(format!("node{n}/pods/{name}"));
         let place = Place::settle(&name, scope.netns(&name), cgroup)?;
         let any: [SocketAddr; 2] = [([0; 4], SERVER_PORT).into(), ([0_u16; 8], SERVER_PORT).into()];
         place.serve(&name, &any)?;
-        Ok(Pod { node: n, place, address: address::pod(n, p) })
+        Ok(Pod { node: n, place, address: address::pod(n, p), _attachment: attachment })
     }
 }
 
@@ -185,6 +185,25 @@ impl Cluster {
         let pod = self.builder.pod(&self.scope, n, p).with_context(|| format!("adding pod{p}"))?;
         self.pods.push(pod);
         self.pod(p.into())
+    }
+
+    /// Removes the pod that was added last, and its node's end of it.
+    pub fn remove_pod(&mut self) -> Result<()> {
+        let pod = self.pods.pop().context("there is no pod")?;
+        let namespace = pod.netns().to_owned();
+        drop(pod);
+        netns::delete(&namespace)
+    }
+
+    /// The addresses under which a pod appears to servers on node `n`.
+    pub fn seen_as(&self, pod: &Pod, n: u8) -> Pair {
+        let masked = pod.node != n && self.builder.topology.masquerades_between_nodes();
+        if masked { address::node(pod.node) } else { pod.address }
+    }
+
+    /// Whether nodes forward nothing but what comes from pods or goes to them.
+    pub fn drops_forwarded(&self) -> bool {
+        self.builder.rules.forward_drop
     }
 
     /// The client on the underlay, 192.168.100.100.
@@ -257,6 +276,7 @@ pub struct Pod {
     node: u8,
     place: Place,
     address: Pair,
+    _attachment: Option<Attachment>,
 }
 
 impl Pod {

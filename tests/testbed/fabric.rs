@@ -5,12 +5,14 @@ use anyhow::Result;
 use crate::address::{self, Pair};
 use crate::netns;
 use crate::scope::Scope;
+use crate::uplink::Uplink;
 
 /// The client on the underlay, the router and the outsider behind it.
 pub(crate) const PEOPLE: [&str; 3] = ["client", "router", "outsider"];
 /// The switch's namespace.
 pub(crate) const SWITCH: &str = "switch";
-const MTU: u32 = 1500;
+/// The underlay's unit.
+pub(crate) const MTU: u32 = 1500;
 
 /// Sets every namespace up the same way: loopback, and no waiting for duplicate addresses.
 pub(crate) fn prepare(namespace: &str, rp_filter: u8) -> Result<()> {
@@ -49,8 +51,8 @@ pub(crate) fn build(scope: &Scope, nodes: u8) -> Result<()> {
     )?;
     let [client, router, outsider] = PEOPLE.map(|name| scope.netns(name));
     forward(&router)?;
-    plug(scope, "client", address::client())?;
-    plug(scope, "router", address::router())?;
+    plug(scope, "client", Uplink::Cable, address::client())?;
+    plug(scope, "router", Uplink::Cable, address::router())?;
     netns::veth((&router, "eth1"), (&outsider, "eth0"), MTU)?;
     netns::ip(&router, &addresses("eth1", address::router_outside()))?;
     netns::ip(&outsider, &addresses("eth0", address::outsider()))?;
@@ -64,17 +66,15 @@ pub(crate) fn build(scope: &Scope, nodes: u8) -> Result<()> {
 }
 
 /// Plugs a node into the switch.
-pub(crate) fn plug_node(scope: &Scope, n: u8) -> Result<()> {
+pub(crate) fn plug_node(scope: &Scope, uplink: Uplink, n: u8) -> Result<()> {
     let name = format!("node{n}");
-    plug(scope, &name, address::node(n))?;
+    plug(scope, &name, uplink, address::node(n))?;
     netns::ip(&scope.netns(&name), &defaults("eth0", address::router()))
 }
 
-fn plug(scope: &Scope, name: &str, own: Pair) -> Result<()> {
-    let (switch, namespace) = (scope.netns(SWITCH), scope.netns(name));
-    netns::veth((&switch, name), (&namespace, "eth0"), MTU)?;
-    netns::ip(&switch, &[format!("link set {name} master br0")])?;
-    netns::ip(&namespace, &addresses("eth0", own))
+fn plug(scope: &Scope, name: &str, uplink: Uplink, own: Pair) -> Result<()> {
+    uplink.plug(scope, name)?;
+    netns::ip(&scope.netns(name), &addresses("eth0", own))
 }
 
 fn addresses(device: &str, own: Pair) -> Vec<String> {

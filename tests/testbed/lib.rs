@@ -19,6 +19,7 @@ mod scope;
 mod sluice;
 mod topology;
 mod traffic;
+mod uplink;
 pub mod wire;
 
 pub use cluster::{Builder, Cluster, Node, Pod};
@@ -27,5 +28,5 @@ pub use place::Place;
 pub use rules::CniRules;
 pub use scope::{remove_own, sweep};
 pub use sluice::{Sluice, Source};
-pub use topology::Topology;
+pub use topology::{Plugin, Topology};
 pub use traffic::{Held, IntoTarget, Traffic};

@@ -96,6 +96,11 @@ impl Service {
         self.port("UDP", port, node_port)
     }
 
+    /// Adds an SCTP port, and a NodePort if there is one.
+    pub fn sctp(self, port: u16, node_port: Option<u16>) -> Self {
+        self.port("SCTP", port, node_port)
+    }
+
     /// `externalTrafficPolicy: Local` (A44).
     pub fn external_local(self) -> Self {
         self.with("externalTrafficPolicy", "Local")
@@ -167,6 +172,7 @@ pub struct Slice {
     name: String,
     service: String,
     port: u16,
+    protocols: Vec<&'static str>,
     endpoints: Vec<(Pair, String)>,
 }
 
@@ -175,12 +181,19 @@ impl Slice {
     pub fn new(service: &str) -> Self {
         let port = crate::address::SERVER_PORT;
         let service = service.to_owned();
-        Self { name: service.clone(), service, port, endpoints: Vec::new() }
+        let protocols = vec!["TCP", "UDP"];
+        Self { name: service.clone(), service, port, protocols, endpoints: Vec::new() }
     }
 
     /// Another name than the Service's, for one of several slices.
     pub fn named(self, name: &str) -> Self {
         Self { name: name.to_owned(), ..self }
+    }
+
+    /// With an SCTP port as well.
+    pub fn sctp(mut self) -> Self {
+        self.protocols.push("SCTP");
+        self
     }
 
     /// Another target port.
@@ -213,7 +226,7 @@ impl Slice {
                 "nodeName": node,
             })
         };
-        let port = |protocol: &str| json!({ "name": protocol.to_lowercase(), "protocol": protocol, "port": self.port });
+        let port = |protocol: &&str| json!({ "name": protocol.to_lowercase(), "protocol": protocol, "port": self.port });
         json!({
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",
@@ -224,7 +237,7 @@ impl Slice {
             },
             "addressType": kind,
             "endpoints": self.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
-            "ports": [port("TCP"), port("UDP")],
+            "ports": self.protocols.iter().map(port).collect::<Vec<_>>(),
         })
     }
 }

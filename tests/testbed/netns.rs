@@ -32,6 +32,11 @@ pub(crate) fn create(names: &[String]) -> Result<()> {
     batch("ip", &[], &lines)
 }
 
+/// Deletes one.
+pub(crate) fn delete(name: &str) -> Result<()> {
+    batch("ip", &[], &[format!("netns del {name}")])
+}
+
 /// Runs `ip` commands in a namespace, in one go.
 pub(crate) fn ip(netns: &str, lines: &[String]) -> Result<()> {
     batch("ip", &["-n", netns], lines)

@@ -69,7 +69,14 @@ impl Place {
     /// Answers under a name on TCP and UDP addresses for as long as the place lives.
     pub fn serve(&self, name: &str, addresses: &[SocketAddr]) -> Result<(), Failure> {
         let (tcp, udp) = (addresses.to_vec(), addresses.to_vec());
-        self.call(Op::Serve { name: name.to_owned(), tcp, udp }, SLACK).map(drop)
+        self.call(Op::Serve { name: name.to_owned(), tcp, udp, sctp: vec![] }, SLACK).map(drop)
+    }
+
+    /// The same on SCTP addresses.
+    pub fn serve_sctp(&self, name: &str, addresses: &[SocketAddr]) -> Result<(), Failure> {
+        let sctp = addresses.to_vec();
+        let op = Op::Serve { name: name.to_owned(), tcp: vec![], udp: vec![], sctp };
+        self.call(op, SLACK).map(drop)
     }
 
     /// One TCP exchange on a new connection.
@@ -108,9 +115,19 @@ impl Place {
 
     /// Sends bytes, has them echoed, and compares them all.
     pub fn bulk(&self, target: impl IntoTarget, bytes: u64) -> Result<(), Failure> {
+        self.bulk_by(Transport::Tcp, target, bytes)
+    }
+
+    /// The same by TCP or SCTP.
+    pub fn bulk_by(
+        &self,
+        transport: Transport,
+        target: impl IntoTarget,
+        bytes: u64,
+    ) -> Result<(), Failure> {
         let (target, timeout_ms) = (target.into_target(), 60_000);
         let patience = SLACK + Duration::from_millis(timeout_ms);
-        self.call(Op::Bulk { target, bytes, timeout_ms }, patience).map(drop)
+        self.call(Op::Bulk { target, transport, bytes, timeout_ms }, patience).map(drop)
     }
 
     /// Opens `n` TCP connections and holds them.

@@ -14,6 +14,8 @@ pub enum Transport {
     Udp,
     /// A UDP socket that sends each datagram to a named address.
     UdpUnconnected,
+    /// An SCTP association, one-to-one. This machine's kernel may lack it; guests have it.
+    Sctp,
 }
 
 /// One exchange (or many) with a server.
@@ -45,6 +47,8 @@ pub enum Op {
         tcp: Vec<SocketAddr>,
         /// UDP addresses.
         udp: Vec<SocketAddr>,
+        /// Listening SCTP addresses.
+        sctp: Vec<SocketAddr>,
     },
     /// Exchange, each time on a new socket.
     Exchange(Ask),
@@ -62,10 +66,12 @@ pub enum Op {
         /// The sockets, as `Open` numbered them.
         sockets: Vec<u64>,
     },
-    /// Send bytes over one TCP connection, have them echoed, compare.
+    /// Send bytes over one connection, have them echoed, compare, and end it in order.
     Bulk {
         /// Where to.
         target: SocketAddr,
+        /// How: over TCP or SCTP.
+        transport: Transport,
         /// How many bytes each way.
         bytes: u64,
         /// How long it may take.

@@ -7,6 +7,7 @@ mod cargo;
 mod check;
 mod demo;
 mod fuzz;
+mod image;
 mod missing;
 mod setup;
 mod step;
@@ -40,6 +41,8 @@ enum Command {
     Test(test::Args),
     /// Hold the kernel programs against a reference, with random packets
     Fuzz(fuzz::Args),
+    /// Build a container image, as an OCI archive
+    Image(image::Args),
     /// Show services being load-balanced between network namespaces of this machine
     Demo(demo::Args),
     /// Measure
@@ -65,6 +68,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Check => check::run().map(|()| ExitCode::SUCCESS),
         Command::Test(args) => test::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Image(args) => image::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(bench) => bench::run(&bench),
     }

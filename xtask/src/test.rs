@@ -8,9 +8,12 @@ use std::{process::ExitCode, time::Instant};
 
 use anyhow::Result;
 
-use crate::{build, check, missing, setup, step};
+use crate::{build, check, image, missing, setup, step};
 use cargo_test::Count;
 use rungs::Rung;
+
+/// The rung that runs the image.
+const IN_CONTAINERS: &str = "dropin";
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -68,8 +71,7 @@ fn climb(rung: Rung, toolchain: &setup::Toolchain, args: &Args) -> Outcome {
     let result = match &rung {
         Rung::Check => check::all(toolchain).map(|()| Count::default()),
         Rung::Unit => cargo_test::unit(&args.arguments),
-        Rung::Privileged(target) => build::sluice(false)
-            .and_then(|binary| cargo_test::privileged(target, &binary, &args.arguments, &[])),
+        Rung::Privileged(target) => privileged(target, &args.arguments),
         Rung::Vm => build::sluice(false)
             .and_then(|binary| vm::run(&binary, !args.rungs.is_empty(), &args.arguments)),
     };
@@ -80,6 +82,17 @@ fn climb(rung: Rung, toolchain: &setup::Toolchain, args: &Args) -> Outcome {
             Outcome { rung, count: Count::default(), failed: true }
         }
     }
+}
+
+/// The image comes first, because both leave their binary in the same place.
+fn privileged(target: &str, arguments: &[String]) -> Result<Count> {
+    let mut environment = Vec::new();
+    if target == IN_CONTAINERS {
+        let image = image::build(&image::Args::for_tests())?;
+        environment.push(("SLUICE_IMAGE", image.display().to_string()));
+    }
+    let binary = build::sluice(false)?;
+    cargo_test::privileged(target, &binary, arguments, &environment)
 }
 
 /// The closing line. A rung that failed without a failed test (it does not compile, a check is

@@ -10,7 +10,7 @@ use sluice_common::{
     net::Port,
 };
 
-use super::{find, finished, opposite, put, remove};
+use super::{Standing, find, put, remove, standing};
 use crate::family::{Family, Ip};
 
 /// What became of an attempt to claim a key.
@@ -20,6 +20,9 @@ pub enum Claim {
     Held,
     /// A live flow of another origin holds it.
     Taken,
+    /// A flow that ended a moment ago holds it: it may be [`end`]ed if there is no other way, as
+    /// conntrack's are (nf_nat_used_tuple_harder, Linux 6.6).
+    Ended,
     /// A finished flow holds it: [`end`] that and claim again. (Not done here, because the stack
     /// has no room for one frame within the other.)
     Finished,
@@ -42,8 +45,11 @@ where
         && holder.port == flow.port
         && holder.client_port == flow.client_port;
     if !same {
-        let over = finished(holder, &opposite(key, holder));
-        return if over { Claim::Finished } else { Claim::Taken };
+        return match standing(holder, &key.opposite(holder)) {
+            Standing::Live => Claim::Taken,
+            Standing::Ended => Claim::Ended,
+            Standing::Finished => Claim::Finished,
+        };
     }
     match put(key, flow) {
         Some(()) => Claim::Held,
@@ -58,7 +64,7 @@ where
     Ip<N>: Family<N>,
 {
     if let Some(flow) = find(key) {
-        let other = opposite(key, flow);
+        let other = key.opposite(flow);
         remove(&other);
         remove(key);
     }
@@ -73,14 +79,14 @@ where
 {
     let Some(flow) = find(key) else { return };
     // One key after the other in one place.
-    let mut at = opposite(key, flow).reversed(EGRESS);
+    let mut at = key.opposite(flow).reversed(EGRESS);
     if let Some(answer) = find(&at) {
-        at = opposite(&at, answer);
+        at = at.opposite(answer);
         remove(&at);
-        at = opposite(key, flow).reversed(EGRESS);
+        at = key.opposite(flow).reversed(EGRESS);
         remove(&at);
     }
-    at = opposite(key, flow);
+    at = key.opposite(flow);
     remove(&at);
     remove(key);
 }

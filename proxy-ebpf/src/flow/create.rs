@@ -56,7 +56,9 @@ where
     put(key, flow).ok_or(Reason::FlowTable)
 }
 
-/// Claims the key of the answers, B:bp → c:cp′, under the first cp′ that no live flow holds.
+/// Claims the key of the answers, B:bp → c:cp′, under the first cp′ that no live flow holds. A
+/// client of many short connections leaves few ports whose last flow ended long ago: before the
+/// last attempt, one that ended just now will do.
 #[inline(always)]
 fn claim_answers<const N: usize>(
     answers: &mut FlowKey<N>,
@@ -65,11 +67,12 @@ fn claim_answers<const N: usize>(
 where
     Ip<N>: Family<N>,
 {
-    for _ in 0..=PORT_TRIES {
+    for attempt in 0..=PORT_TRIES {
         match claim(answers, answer) {
             Claim::Held => return Ok(()),
             Claim::Finished => end(answers),
-            Claim::Taken => {
+            Claim::Ended if attempt + 1 == PORT_TRIES => end(answers),
+            Claim::Taken | Claim::Ended => {
                 // Another client port is a rewrite, even for direct traffic.
                 answer.flags &= !IDENTITY;
                 answers.dst_port = random_port(FIRST_PORT, u16::MAX);
@@ -109,7 +112,7 @@ pub fn forget<const N: usize>(key: &FlowKey<N>, old: &Flow<N>)
 where
     Ip<N>: Family<N>,
 {
-    let answers = super::opposite(key, old);
+    let answers = key.opposite(old);
     // The next choice, if there is one, writes it anew.
     remove(key);
     if let Some(holder) = find(&answers)

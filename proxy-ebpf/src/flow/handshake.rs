@@ -14,7 +14,7 @@ use sluice_common::{
     net::{Addr, proto},
 };
 
-use super::{find, opposite};
+use super::find;
 use crate::{
     clock,
     family::{Family, Ip},
@@ -62,7 +62,7 @@ where
     Ip<N>: Family<N>,
 {
     let is_answered =
-        find(&opposite(key, flow)).is_some_and(|answers| answers.flags & ESTABLISHED != 0);
+        find(&key.opposite(flow)).is_some_and(|answers| answers.flags & ESTABLISHED != 0);
     if !is_answered {
         return;
     }

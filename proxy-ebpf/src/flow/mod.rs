@@ -92,16 +92,20 @@ pub fn is_direct<const N: usize>(flow: &Flow<N>) -> bool {
     flow.service == 0 && flow.flags & (IDENTITY | MASQUERADE) == 0
 }
 
-/// The key of the other direction of the same flow, as the packet is observed there.
-#[inline(always)]
-pub fn opposite<const N: usize>(key: &FlowKey<N>, flow: &Flow<N>) -> FlowKey<N> {
-    key.opposite(flow)
+/// What a flow's tuple is to another that wants it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The flow's.
+    Live,
+    /// The flow's, which has ended but may have packets on the way.
+    Ended,
+    /// Free: the flow has gone quiet for as long as its state may.
+    Finished,
 }
 
-/// Whether the flow with the directions `flow` and `opposite` has ended or gone quiet, so that its
-/// tuple may be given to another.
+/// The standing of the flow with the directions `flow` and `opposite`.
 #[inline(always)]
-pub fn finished<const N: usize>(flow: &Flow<N>, opposite: &FlowKey<N>) -> bool
+pub fn standing<const N: usize>(flow: &Flow<N>, opposite: &FlowKey<N>) -> Standing
 where
     Ip<N>: Family<N>,
 {
@@ -113,7 +117,12 @@ where
         seen = seen.max(other.seen);
     }
     let idle = clock::seconds().saturating_sub(seen);
-    idle >= State::of(opposite.proto, flags, both).limit()
+    let state = State::of(opposite.proto, flags, both);
+    match state.has_ended() {
+        _ if idle >= state.limit() => Standing::Finished,
+        true => Standing::Ended,
+        false => Standing::Live,
+    }
 }
 
 /// Whether the node has long stopped sending from the NodePort's number that the entry is for.

@@ -86,7 +86,8 @@ where
         if free(skb, answers) {
             match claim(answers, answer) {
                 Claim::Held => return Ok(()),
-                Claim::Finished => {
+                Claim::Ended if attempt + 1 < 2 * TRIES => {}
+                Claim::Finished | Claim::Ended => {
                     end_masquerade(answers);
                     continue;
                 }

@@ -31,8 +31,8 @@ use crate::{
     maps::EARLY_COPY,
 };
 
-/// The note ([`Skb::note`]) that a clone carries to the program's next run, plus the copy's slot in bits 8 to 10. The
-/// kernel leaves it alone on the way (`skb_scrub_packet` within one namespace).
+/// The note ([`Skb::note`]) that a clone carries to the program's next run, plus the copy's slot in
+/// bits 8 to 10. The kernel leaves it alone on the way (`skb_scrub_packet` within one namespace).
 const CLONE: u32 = 0xc000;
 
 /// In [`Early::offset`]: a clone has been sent for the copy.

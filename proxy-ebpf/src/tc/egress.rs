@@ -5,81 +5,76 @@ use sluice_common::{
         EGRESS, Flow, FlowKey, INGRESS,
         flags::{ESTABLISHED, IDENTITY, MASQUERADE, OWN, PENDING, TURNING},
     },
+    frontend::flags::ENDPOINT,
     net::{Addr, Port, proto},
     reason::Reason,
 };
 
-use super::{Device, Handled, NOTHING};
+use super::{Device, Hook, NOTHING};
 use crate::{
     clock,
     family::{Family, Ip},
-    flow::{self, claim},
+    flow::{
+        self,
+        claim::{self, Claim},
+    },
     lb::{cluster_ip, lookup},
     nat::masquerade,
-    packet::{Fragment, Packet, cursor::Skb, fragment, rewrite},
+    packet::{
+        Packet,
+        cursor::Skb,
+        rewrite::{self, End},
+    },
 };
 
-/// Handles a packet of one family. `None`: not ours.
-#[inline(never)]
-pub fn handle<const N: usize>(skb: &Skb, device: Device) -> Option<Handled>
-where
-    Ip<N>: Family<N>,
-{
-    let mut packet = Packet::<N>::parse(skb, device.header, EGRESS)?;
-    if packet.is_icmp() {
-        return Some(Handled::Message.keep(skb, &packet));
-    }
-    let reason = transport(skb, &mut packet, device)?;
-    Some(Handled::As(reason).keep(skb, &packet))
-}
+/// What happens to packets that leave.
+pub struct Egress;
 
-/// Handles what has ports, or follows what had them.
-#[inline(always)]
-fn transport<const N: usize>(skb: &Skb, packet: &mut Packet<N>, device: Device) -> Option<Reason>
-where
-    Ip<N>: Family<N>,
-{
-    if packet.fragment == Fragment::Later {
-        return fragment::follow(skb, packet, rewrite::End::Source);
-    }
-    super::transport(skb, packet)?;
-    if packet.fragment == Fragment::First {
-        fragment::remember(packet);
-    }
-    let mut known = flow::find(&packet.key);
-    if known.is_none() {
-        if !(skb.is_own() && packet.begins() && lookup::is_local(&packet.key.src)) {
+impl Hook for Egress {
+    const DIRECTION: u8 = EGRESS;
+    const END: End = End::Source;
+
+    #[inline(always)]
+    fn translate<const N: usize>(skb: &Skb, packet: &Packet<N>, device: Device) -> Option<Reason>
+    where
+        Ip<N>: Family<N>,
+    {
+        let mut known = flow::find(&packet.key);
+        if known.is_none() {
+            // A packet of another's with one of the node's addresses has been through netfilter's
+            // masquerade: that of a CNI, as a rule.
+            if !(packet.begins() && lookup::is_local(&packet.key.src)) {
+                return None;
+            }
+            let is_own = skb.is_own();
+            if !is_own && is_masqueraded(packet) {
+                return None;
+            }
+            if !gives_way(packet) {
+                return if is_own { begin(packet) } else { claim_netfilter_s(packet) };
+            }
+            known = flow::find(&packet.key);
+        }
+        let flow = known?;
+        if flow::is_direct(flow) && device.is_upper {
+            skb.note(NOTHING);
             return None;
         }
-        if !gives_way(packet) {
-            return begin(packet);
+        if flow.flags & PENDING != 0 && flow.flags & TURNING != 0 && !skb.turns() {
+            flow::remove(&packet.key);
+            return None;
         }
-        known = flow::find(&packet.key);
+        flow::touch(flow, packet);
+        if flow.flags & IDENTITY != 0 {
+            return Some(Reason::Direct);
+        }
+        if flow.flags & PENDING != 0
+            && let Err(reason) = masquerade::choose(skb, &packet.key, flow)
+        {
+            return Some(reason);
+        }
+        Some(source(skb, packet, flow))
     }
-    let flow = known?;
-    if flow::is_direct(flow) && device.is_upper {
-        skb.note(NOTHING);
-        return None;
-    }
-    // What another flow was given at the device above may be the port that this node's own socket
-    // wanted.
-    if flow.service == 0 && flow.flags & MASQUERADE != 0 && !skb.is_own() {
-        return None;
-    }
-    if flow.flags & PENDING != 0 && flow.flags & TURNING != 0 && !skb.turns() {
-        flow::remove(&packet.key);
-        return None;
-    }
-    flow::touch(flow, packet);
-    if flow.flags & IDENTITY != 0 {
-        return Some(Reason::Direct);
-    }
-    if flow.flags & PENDING != 0
-        && let Err(reason) = masquerade::choose(skb, &packet.key, flow)
-    {
-        return Some(reason);
-    }
-    Some(source(skb, packet, flow))
 }
 
 /// The first packet that a socket of the node sends: what the socket hooks did not see, or had no
@@ -106,16 +101,16 @@ where
         true => Reason::Masquerade,
         false => Reason::Reply,
     };
-    let end = rewrite::End::Source;
-    match rewrite::rewrite(skb, packet, end, flow) {
+    match rewrite::rewrite(skb, packet, End::Source, flow) {
         Ok(()) => done,
         Err(reason) => reason,
     }
 }
 
-/// A socket of the node begins a flow. Where its answers would look like those of a masqueraded
-/// one, that one ends if it is finished; if it lives, this one is to take another port, which the
-/// entry that is made here asks for. (At the next device down the entry found is its own.)
+/// A socket of the node begins a flow, or netfilter gave one the node's address. Where its answers
+/// would look like those of a masqueraded one, that one ends if it is finished; if it lives, this one
+/// is to take another port, which the entry that is made here asks for. (At the next device down the
+/// entry found is its own.)
 #[inline(never)]
 fn gives_way<const N: usize>(packet: &Packet<N>) -> bool
 where
@@ -126,8 +121,8 @@ where
     if answers.flags & MASQUERADE == 0 || answers.addr == packet.key.src {
         return false;
     }
-    let other = flow::opposite(&key, answers);
-    if flow::finished(answers, &other) {
+    let other = key.opposite(answers);
+    if flow::standing(answers, &other) == flow::Standing::Finished {
         claim::end_masquerade(&key);
         return false;
     }
@@ -142,6 +137,52 @@ where
         flags: MASQUERADE | PENDING,
     };
     flow::put(&packet.key, &pending).is_some()
+}
+
+/// Whether a packet may have been masqueraded here, at a device above that could not leave a note:
+/// the segments of a large datagram have a length of their own. (Not a part of [`gives_way`], from
+/// which the stack is at its deepest.)
+#[inline(never)]
+fn is_masqueraded<const N: usize>(packet: &Packet<N>) -> bool
+where
+    Ip<N>: Family<N>,
+{
+    let key = packet.key.reversed(INGRESS);
+    let Some(answers) = flow::find(&key) else { return false };
+    if answers.flags & MASQUERADE == 0 {
+        return false;
+    }
+    let Some(onward) = flow::find(&key.opposite(answers)) else { return false };
+    let is_new = key.proto == proto::UDP || onward.flags & ESTABLISHED == 0;
+    is_new && clock::seconds().saturating_sub(onward.seen) <= 1
+}
+
+/// Claims the tuple of a flow to an endpoint that netfilter masquerades, so that no flow that is
+/// masqueraded here looks the same.
+#[inline(never)]
+fn claim_netfilter_s<const N: usize>(packet: &Packet<N>) -> Option<Reason>
+where
+    Ip<N>: Family<N>,
+{
+    let FlowKey { dst, dst_port, proto, .. } = &packet.key;
+    if lookup::frontend(dst, *dst_port, *proto, 0).is_none_or(|it| it.flags & ENDPOINT == 0) {
+        return claim_node_port_number(packet);
+    }
+    // The same in both directions.
+    let identity = Flow {
+        addr: packet.key.src,
+        port: packet.key.src_port,
+        client_port: packet.key.dst_port,
+        service: 0,
+        backend: 0,
+        generation: 0,
+        seen: clock::seconds(),
+        flags: IDENTITY,
+    };
+    match claim::claim(&packet.key.reversed(INGRESS), &identity) {
+        Claim::Held => flow::put(&packet.key, &identity).map(|()| Reason::Claim),
+        Claim::Taken | Claim::Ended | Claim::Finished => None,
+    }
 }
 
 /// A datagram that leaves from one of this node's addresses with a NodePort's number as its

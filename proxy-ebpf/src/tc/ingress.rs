@@ -11,7 +11,7 @@ use sluice_common::{
     reason::Reason,
 };
 
-use super::{Device, Handled};
+use super::{Device, Hook};
 use crate::{
     clock,
     family::{Family, Ip},
@@ -21,57 +21,47 @@ use crate::{
         handshake,
     },
     lb::{cluster_ip, lookup, select},
-    packet::{Fragment, Packet, cursor::Skb, fragment, rewrite},
+    packet::{
+        Packet,
+        cursor::Skb,
+        rewrite::{self, End},
+    },
 };
 
-/// Handles a packet of one family. `None`: not ours.
-#[inline(never)]
-pub fn handle<const N: usize>(skb: &Skb, device: Device) -> Option<Handled>
-where
-    Ip<N>: Family<N>,
-{
-    let mut packet = Packet::<N>::parse(skb, device.header, INGRESS)?;
-    if packet.is_icmp() {
-        return Some(Handled::Message.keep(skb, &packet));
-    }
-    let reason = transport(skb, &mut packet, device)?;
-    Some(Handled::As(reason).keep(skb, &packet))
-}
+/// What happens to packets that enter.
+pub struct Ingress;
 
-/// Handles what has ports, or follows what had them.
-#[inline(always)]
-fn transport<const N: usize>(skb: &Skb, packet: &mut Packet<N>, device: Device) -> Option<Reason>
-where
-    Ip<N>: Family<N>,
-{
-    if packet.fragment == Fragment::Later {
-        return fragment::follow(skb, packet, rewrite::End::Destination);
-    }
-    super::transport(skb, packet)?;
-    if packet.fragment == Fragment::First {
-        fragment::remember(packet);
-    }
-    let mut reason = Reason::NewFlow;
-    if let Some(flow) = flow::find(&packet.key) {
-        if device.is_upper && is_anothers(&packet.key, flow) {
+impl Hook for Ingress {
+    const DIRECTION: u8 = INGRESS;
+    const END: End = End::Destination;
+
+    #[inline(always)]
+    fn translate<const N: usize>(skb: &Skb, packet: &Packet<N>, device: Device) -> Option<Reason>
+    where
+        Ip<N>: Family<N>,
+    {
+        let mut reason = Reason::NewFlow;
+        if let Some(flow) = flow::find(&packet.key) {
+            if device.is_upper && is_anothers(&packet.key, flow) {
+                return None;
+            }
+            if keeps(flow, packet) {
+                if flow.flags & OWN == 0 {
+                    if handshake::may_complete(flow, packet) {
+                        handshake::complete(&packet.key, flow);
+                    }
+                    flow::touch(flow, packet);
+                }
+                return Some(apply(skb, packet, flow));
+            }
+            forget(&packet.key, flow);
+            reason = Reason::Rechosen;
+        }
+        if !packet.begins() {
             return None;
         }
-        if keeps(flow, packet) {
-            if flow.flags & OWN == 0 {
-                if handshake::may_complete(flow, packet) {
-                    handshake::complete(&packet.key, flow);
-                }
-                flow::touch(flow, packet);
-            }
-            return Some(apply(skb, packet, flow));
-        }
-        forget(&packet.key, flow);
-        reason = Reason::Rechosen;
+        begin(skb, packet, device, reason)
     }
-    if !packet.begins() {
-        return None;
-    }
-    begin(skb, packet, device, reason)
 }
 
 /// Whether the entry that a packet found is not the packet's own: above the device that it entered
@@ -123,7 +113,7 @@ where
     let key = &packet.key;
     let same = lookup::frontend(&key.dst, key.dst_port, key.proto, NODE_PORTS)
         .is_some_and(|frontend| frontend.service == flow.service);
-    same && flow::find(&flow::opposite(key, flow)).is_some()
+    same && flow::find(&key.opposite(flow)).is_some()
 }
 
 /// Applies an entry.
@@ -153,8 +143,7 @@ fn destination<const N: usize>(
 where
     Ip<N>: Family<N>,
 {
-    let end = rewrite::End::Destination;
-    match rewrite::rewrite(skb, packet, end, flow) {
+    match rewrite::rewrite(skb, packet, End::Destination, flow) {
         Ok(()) => done,
         Err(reason) => reason,
     }

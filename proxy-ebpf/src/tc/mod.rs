@@ -1,11 +1,11 @@
 //! The pair of tc programs: ingress rewrites the destination, egress rewrites the source.
 
-pub mod egress;
-pub mod ingress;
-pub mod reject;
+mod egress;
+mod ingress;
+mod reject;
 
 use sluice_common::{
-    flow::{EGRESS, INGRESS},
+    flow::INGRESS,
     net::{V4, V6},
     reason::{Outcome, Reason},
 };
@@ -13,8 +13,10 @@ use sluice_common::{
 use crate::{
     family::{Family, Ip},
     lb::cluster_ip,
-    packet::{Packet, cursor::Skb, early, icmp},
+    packet::{Fragment, Packet, cursor::Skb, early, fragment, icmp, rewrite::End},
 };
+use egress::Egress;
+use ingress::Ingress;
 
 /// A kind of device.
 #[derive(Clone, Copy)]
@@ -53,6 +55,19 @@ fn about(note: u32, skb: &Skb) -> u32 {
     note | length << 8
 }
 
+/// The code of one of the two hooks.
+trait Hook {
+    /// [`INGRESS`] or [`EGRESS`].
+    const DIRECTION: u8;
+    /// The end of a packet that it rewrites.
+    const END: End;
+
+    /// Handles a packet that has ports. `None`: not ours.
+    fn translate<const N: usize>(skb: &Skb, packet: &Packet<N>, device: Device) -> Option<Reason>
+    where
+        Ip<N>: Family<N>;
+}
+
 /// How far a hook's own code got with a packet.
 pub enum Handled {
     /// To the end, unless it is to be rejected.
@@ -87,18 +102,13 @@ impl Handled {
 /// no room for both frames. (Linux 6.1 counts each of them in steps of 32 bytes; all together may
 /// have 512.)
 #[inline(always)]
-fn finish<const N: usize>(
-    skb: &Skb,
-    device: Device,
-    direction: u8,
-    handled: Handled,
-) -> Option<Reason>
+fn finish<const N: usize, H: Hook>(skb: &Skb, device: Device, handled: Handled) -> Option<Reason>
 where
     Ip<N>: Family<N>,
 {
     match handled {
         Handled::As(reason) if handled.is_over() => Some(reason),
-        Handled::As(_) | Handled::Message => rest::<N>(skb, device, direction, handled),
+        Handled::As(_) | Handled::Message => rest::<N>(skb, device, H::DIRECTION, handled),
     }
 }
 
@@ -141,18 +151,7 @@ pub fn enter(skb: &Skb, device: Device) -> Option<Reason> {
     }
     early::recognise(skb);
     skb.note(about(ENTERED, skb));
-    let handled = match skb.protocol() {
-        ETH_P_IP => ingress::handle::<V4>(skb, device)
-            .and_then(|handled| finish::<V4>(skb, device, INGRESS, handled)),
-        ETH_P_IPV6 => ingress::handle::<V6>(skb, device)
-            .and_then(|handled| finish::<V6>(skb, device, INGRESS, handled)),
-        // Another tag may be before the header, which the next device up takes off.
-        _ => {
-            skb.note(NOTHING);
-            return None;
-        }
-    };
-    unless_clone(skb, handled)
+    by_family::<Ingress>(skb, device)
 }
 
 /// Hands a packet leaving by a device to the code of its family.
@@ -164,28 +163,63 @@ pub fn leave(skb: &Skb, device: Device) -> Option<Reason> {
     }
     early::recognise(skb);
     skb.note(if device.is_upper { about(LEFT, skb) } else { NOTHING });
-    let handled = match skb.protocol() {
-        ETH_P_IP => egress::handle::<V4>(skb, device)
-            .and_then(|handled| finish::<V4>(skb, device, EGRESS, handled)),
-        ETH_P_IPV6 => egress::handle::<V6>(skb, device)
-            .and_then(|handled| finish::<V6>(skb, device, EGRESS, handled)),
-        _ => return None,
-    };
+    by_family::<Egress>(skb, device)
+}
+
+#[inline(always)]
+fn by_family<H: Hook>(skb: &Skb, device: Device) -> Option<Reason> {
+    let handled =
+        match skb.protocol() {
+            ETH_P_IP => handle::<V4, H>(skb, device)
+                .and_then(|handled| finish::<V4, H>(skb, device, handled)),
+            ETH_P_IPV6 => handle::<V6, H>(skb, device)
+                .and_then(|handled| finish::<V6, H>(skb, device, handled)),
+            // Another tag may be before the header, which the next device up takes off.
+            _ => {
+                skb.note(NOTHING);
+                return None;
+            }
+        };
     unless_clone(skb, handled)
 }
 
-/// Reads the ports of a packet. What is of no transport that services know may hold another packet,
-/// as ESP does: what was noted is not about that.
-#[inline(always)]
-fn transport<const N: usize>(skb: &Skb, packet: &mut Packet<N>) -> Option<()>
+/// Handles a packet of one family. `None`: not ours.
+#[inline(never)]
+fn handle<const N: usize, H: Hook>(skb: &Skb, device: Device) -> Option<Handled>
 where
     Ip<N>: Family<N>,
 {
-    let known = packet.transport(skb);
-    if known.is_none() {
-        skb.note(NOTHING);
+    let mut packet = Packet::<N>::parse(skb, device.header, H::DIRECTION)?;
+    if packet.is_icmp() {
+        return Some(Handled::Message.keep(skb, &packet));
     }
-    known
+    let reason = transport::<N, H>(skb, &mut packet, device)?;
+    Some(Handled::As(reason).keep(skb, &packet))
+}
+
+/// Handles what has ports, or follows what had them.
+#[inline(always)]
+fn transport<const N: usize, H: Hook>(
+    skb: &Skb,
+    packet: &mut Packet<N>,
+    device: Device,
+) -> Option<Reason>
+where
+    Ip<N>: Family<N>,
+{
+    if packet.fragment == Fragment::Later {
+        return fragment::follow(skb, packet, H::END);
+    }
+    if packet.transport(skb).is_none() {
+        // What is of no transport that services know may hold another packet, as ESP does: what
+        // was noted is not about that.
+        skb.note(NOTHING);
+        return None;
+    }
+    if packet.fragment == Fragment::First {
+        fragment::remember(packet);
+    }
+    H::translate(skb, packet, device)
 }
 
 /// A clone of a first fragment that did not become what it was made for must not go on as a second

@@ -197,20 +197,24 @@ pub(super) fn detect_local(
     ))
 }
 
-/// The first network of each family counts (A60).
+/// One network, or one of each family (A60).
 fn cluster_cidrs(
     config: &KubeProxyConfiguration,
     names: &Names,
 ) -> Result<Vec<IpNet>, ConfigError> {
+    let name = || names.of("cluster-cidr", "clusterCIDR");
     let mut networks: Vec<IpNet> = Vec::new();
     for text in words(std::slice::from_ref(&config.cluster_cidr)) {
         let Ok(network) = text.parse::<IpNet>() else {
-            let name = names.of("cluster-cidr", "clusterCIDR");
-            return fail(format!("{name}: {text:?} is not a network such as 10.244.0.0/16"));
+            return fail(format!("{}: {text:?} is not a network such as 10.244.0.0/16", name()));
         };
-        if !networks.iter().any(|known| same_family(known, &network)) {
-            networks.push(network.trunc());
+        if let Some(known) = networks.iter().find(|known| same_family(known, &network)) {
+            return fail(format!(
+                "{}: {known} and {text} are of one family; name one network, or one of each family",
+                name()
+            ));
         }
+        networks.push(network.trunc());
     }
     Ok(networks)
 }
@@ -219,8 +223,8 @@ fn same_family(a: &IpNet, b: &IpNet) -> bool {
     a.addr().is_ipv4() == b.addr().is_ipv4()
 }
 
-/// A23, and the keywords that Kubernetes 1.37 has: `all` is no restriction, `localhost` both
-/// loopback networks.
+/// A23, and the keywords that Kubernetes 1.37 has (KEP-6032): `all` is no restriction, `localhost` both
+/// loopback networks, also beside `primary`.
 pub(super) fn node_port_addresses(
     config: &KubeProxyConfiguration,
     names: &Names,
@@ -230,8 +234,12 @@ pub(super) fn node_port_addresses(
     let mut found = Vec::new();
     for word in &words {
         match *word {
-            "primary" if words.len() > 1 => {
-                return fail(format!("{name}: \"primary\" stands alone"));
+            "primary"
+                if !words.iter().all(|word| ["primary", "localhost", "all"].contains(word)) =>
+            {
+                return fail(format!(
+                    "{name}: \"primary\" stands alone, or with \"localhost\": it takes no networks"
+                ));
             }
             "localhost" => found.extend(["127.0.0.0/8", "::1/128"].map(str::to_owned)),
             "all" | "primary" => found.push((*word).to_owned()),

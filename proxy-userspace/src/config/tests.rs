@@ -27,10 +27,16 @@ fn with(change: (&str, &str), args: &[&str]) -> Result<Config, ConfigError> {
 }
 
 #[test]
-fn a60_takes_the_first_network_of_each_family() {
-    let config = config(&["--cluster-cidr=10.244.0.0/16,10.0.0.0/8,fd00:10:244::/56"]).unwrap();
+fn a60_takes_one_network_of_each_family() {
+    let config = |cidrs: &str| config(&[&format!("--cluster-cidr={cidrs}")]);
     let networks = ["10.244.0.0/16", "fd00:10:244::/56"].map(|n| n.parse().unwrap());
-    assert_eq!(config.detect_local, DetectLocal::ClusterCidr(networks.to_vec()));
+    let both = config("10.244.0.0/16,fd00:10:244::/56").unwrap();
+    assert_eq!(both.detect_local, DetectLocal::ClusterCidr(networks.to_vec()));
+    // kube-proxy refuses these, too: nobody knows which was meant.
+    for two in ["10.244.0.0/16,10.0.0.0/8", "10.244.0.0/16,fd00::/56,fd01::/56"] {
+        let error = config(two).unwrap_err().to_string();
+        assert!(error.contains("are of one family"), "{error}");
+    }
 }
 
 #[test]
@@ -51,6 +57,8 @@ fn a23_refuses_what_is_no_network() {
     }
     let loopback = config(&["--nodeport-addresses=localhost"]).unwrap();
     assert_eq!(loopback.node_port_addresses, ["127.0.0.0/8", "::1/128"]);
+    let both = config(&["--nodeport-addresses=primary,localhost"]).unwrap();
+    assert_eq!(both.node_port_addresses, ["primary", "127.0.0.0/8", "::1/128"]);
     let all = config(&["--nodeport-addresses=10.0.0.0/8,all"]).unwrap();
     assert!(all.node_port_addresses.is_empty());
 }

@@ -8,7 +8,10 @@ use crate::{
     config::{Config, Source},
     health::Health,
     model::spec::Event,
-    source,
+    source::{
+        self,
+        kube::{Connection, Observer},
+    },
 };
 
 /// Notes when events arrive, so that how long they wait is known, and a loop that is stuck found out.
@@ -29,14 +32,14 @@ pub(super) async fn stamp(
 }
 
 /// Runs the source that the configuration names. Ends only when nobody listens any more.
-pub(super) async fn follow(config: Config, events: mpsc::Sender<Event>) {
+pub(super) async fn follow(config: Config, requests: Observer, events: mpsc::Sender<Event>) {
     match config.source {
         Source::Manifests(folder) => {
             source::manifest::run(folder, &config.node_name, events).await;
         }
         Source::Kubernetes { kubeconfig, master } => {
-            let connection =
-                source::kube::Connection::new(kubeconfig.as_deref(), master.as_deref());
+            let connection = Connection::new(kubeconfig.as_deref(), master.as_deref());
+            let connection = connection.observed_by(requests);
             source::kube::run(&connection, &config.node_name, events).await;
         }
     }

@@ -91,7 +91,10 @@ pub(crate) fn limits(config: &Config) -> Limits {
 pub(crate) fn node_config(config: &Config, node: &NodeSpec) -> node::Config {
     let node_ports = match config.node_port_addresses.as_slice() {
         [] => NodePortAddresses::All,
-        [word] if word == "primary" => NodePortAddresses::Primary,
+        // The configuration lets only loopback stand beside it.
+        words if words.iter().any(|word| word == "primary") => {
+            NodePortAddresses::Primary { localhost: words.len() > 1 }
+        }
         words => {
             // The configuration has checked them.
             NodePortAddresses::Within(words.iter().filter_map(|word| word.parse().ok()).collect())

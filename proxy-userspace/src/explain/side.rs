@@ -52,40 +52,43 @@ pub(super) struct Side<'a, const N: usize> {
 impl<'a> Side<'a, V4> {
     pub(super) fn v4(view: &'a View) -> Self {
         let settings = &view.settings;
-        Self {
-            all: &view.maps,
-            maps: &view.maps.v4,
-            addresses: &view.addresses.0,
-            settings,
-            detector: settings.detector_v4,
-            pods: settings.pods_v4,
-            services: (settings.flags & flags::CLUSTER_IPS_V4 != 0).then_some(settings.services_v4),
-            detection: view.detection,
-            why: view.why.as_ref(),
-            unserved: &view.unserved,
-        }
+        let services = (settings.services_v4, flags::CLUSTER_IPS_V4);
+        let pods = (settings.detector_v4, settings.pods_v4);
+        Self::of(view, &view.maps.v4, &view.addresses.0, pods, services)
     }
 }
 
 impl<'a> Side<'a, V6> {
     pub(super) fn v6(view: &'a View) -> Self {
         let settings = &view.settings;
+        let services = (settings.services_v6, flags::CLUSTER_IPS_V6);
+        let pods = (settings.detector_v6, settings.pods_v6);
+        Self::of(view, &view.maps.v6, &view.addresses.1, pods, services)
+    }
+}
+
+impl<'a, const N: usize> Side<'a, N> {
+    fn of(
+        view: &'a View,
+        maps: &'a FamilyMirror<N>,
+        addresses: &'a BTreeMap<Addr<N>, u32>,
+        (detector, pods): (u8, Prefix<N>),
+        (services, decided): (Prefix<N>, u32),
+    ) -> Self {
         Self {
             all: &view.maps,
-            maps: &view.maps.v6,
-            addresses: &view.addresses.1,
-            settings,
-            detector: settings.detector_v6,
-            pods: settings.pods_v6,
-            services: (settings.flags & flags::CLUSTER_IPS_V6 != 0).then_some(settings.services_v6),
+            maps,
+            addresses,
+            settings: &view.settings,
+            detector,
+            pods,
+            services: (view.settings.flags & decided != 0).then_some(services),
             detection: view.detection,
             why: view.why.as_ref(),
             unserved: &view.unserved,
         }
     }
-}
 
-impl<'a, const N: usize> Side<'a, N> {
     /// FRONTENDS.
     pub(super) fn frontend(&self, addr: Addr<N>, port: Port, proto: u8) -> Option<&'a Frontend> {
         self.maps.frontends.get(&FrontendKey::new(addr, port, proto))

@@ -50,13 +50,14 @@ pub fn metrics_port(config: &Config, metrics: Metrics) -> Handler {
     })
 }
 
-/// The words with which kube-proxy begins these two pages.
+/// The words with which kube-proxy begins these two pages (component-base, zpages). It says the same in
+/// JSON to whoever asks for `as=Statusz`; nobody has asked us.
 const WARNING: &str = "Warning: This endpoint is not meant to be machine parseable, has no \
                        formatting compatibility guarantees and is for debugging purposes only.";
 
 /// The flags that were given; all others have their defaults.
 fn flagz(given: &[GivenFlag]) -> String {
-    let mut page = format!("kube-proxy flagz\n{WARNING}\n\n");
+    let mut page = format!("\nkube-proxy flagz\n{WARNING}\n\n");
     for GivenFlag { name, value, .. } in given {
         // Writing to a String cannot fail.
         let _written = writeln!(page, "{name}={value}");
@@ -68,10 +69,11 @@ fn statusz(started: Timestamp, up: u64) -> String {
     let (hours, minutes, seconds) = (up / 3600, up / 60 % 60, up % 60);
     let (version, kubernetes, paths) =
         (env!("CARGO_PKG_VERSION"), crate::KUBERNETES, PATHS.join(" "));
+    let started = started.strftime("%a %b %e %H:%M:%S UTC %Y");
     format!(
-        "kube-proxy statusz\n{WARNING}\n\nStarted: {started:.0}\n\
-         Up: {hours} hr {minutes:02} min {seconds:02} sec\nProxy mode: {MODE}\n\
-         Binary version: sluice {version}\nEmulation version: {kubernetes}\n\nPaths: {paths}\n"
+        "\nkube-proxy statusz\n{WARNING}\n\nStarted: {started}\n\
+         Up: {hours} hr {minutes:02} min {seconds:02} sec\nBinary version: sluice {version}\n\
+         Emulation version: {kubernetes}\nPaths: {paths}\n"
     )
 }
 
@@ -117,6 +119,11 @@ mod tests {
         assert!(page(address, "/flagz").await.1.contains("\nhostname-override=n1\n"));
         let (_, statusz) = page(address, "/statusz").await;
         assert!(statusz.contains("\nUp: 0 hr 00 min 0") && statusz.contains("/metrics/slis"));
+        let started = Timestamp::from_second(1_768_217_860).unwrap();
+        let text = super::statusz(started, 3_723);
+        assert!(text.starts_with("\nkube-proxy statusz\nWarning: "), "{text}");
+        let lines = "\n\nStarted: Mon Jan 12 11:37:40 UTC 2026\nUp: 1 hr 02 min 03 sec\n";
+        assert!(text.contains(lines), "{text}");
         let (_, slis) = page(address, "/metrics/slis").await;
         let ping =
             "kubernetes_healthchecks_total{name=\"ping\",status=\"success\",type=\"healthz\"} 1";

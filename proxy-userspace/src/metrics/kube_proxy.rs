@@ -47,58 +47,24 @@ const FAMILY: &[&str] = &["ip_family"];
 impl KubeProxy {
     /// Registers all of them.
     pub(super) fn new(registry: &Registry, slis: &Registry) -> prometheus::Result<Self> {
-        let latency = || exponential_buckets(0.001, 2.0, 15);
         let metrics = Self {
-            sync: histogram(
-                "sync_proxy_rules_duration_seconds",
-                "Duration of a sync of Services and EndpointSlices to the maps",
-                latency()?,
+            sync: latency("sync_proxy_rules", "a sync of Services and EndpointSlices to the maps")?,
+            sync_full: latency("sync_full_proxy_rules", "a sync of everything")?,
+            sync_partial: latency("sync_partial_proxy_rules", "a sync of what changed")?,
+            last_sync: timestamp(
+                "sync_proxy_rules_last",
+                "When the maps last followed Services and EndpointSlices",
             )?,
-            sync_full: histogram(
-                "sync_full_proxy_rules_duration_seconds",
-                "Duration of a sync of everything",
-                latency()?,
-            )?,
-            sync_partial: histogram(
-                "sync_partial_proxy_rules_duration_seconds",
-                "Duration of a sync of what changed",
-                latency()?,
-            )?,
-            last_sync: GaugeVec::new(
-                opts(
-                    "sync_proxy_rules_last_timestamp_seconds",
-                    "When the maps last followed Services and EndpointSlices",
-                ),
-                FAMILY,
-            )?,
-            last_queued: GaugeVec::new(
-                opts(
-                    "sync_proxy_rules_last_queued_timestamp_seconds",
-                    "When a change last arrived",
-                ),
-                FAMILY,
-            )?,
+            last_queued: timestamp("sync_proxy_rules_last_queued", "When a change last arrived")?,
             network_programming: histogram(
                 "network_programming_duration_seconds",
                 "Time from the change of a Service or Pod to its being in the maps",
                 programming_buckets(),
             )?,
-            endpoint_changes_pending: IntGauge::with_opts(opts(
-                "sync_proxy_rules_endpoint_changes_pending",
-                "EndpointSlice changes that are not in the maps yet",
-            ))?,
-            endpoint_changes: IntCounter::with_opts(opts(
-                "sync_proxy_rules_endpoint_changes_total",
-                "EndpointSlice changes",
-            ))?,
-            service_changes_pending: IntGauge::with_opts(opts(
-                "sync_proxy_rules_service_changes_pending",
-                "Service changes that are not in the maps yet",
-            ))?,
-            service_changes: IntCounter::with_opts(opts(
-                "sync_proxy_rules_service_changes_total",
-                "Service changes",
-            ))?,
+            endpoint_changes_pending: pending("endpoint", "EndpointSlice")?,
+            endpoint_changes: changes("endpoint", "EndpointSlice")?,
+            service_changes_pending: pending("service", "Service")?,
+            service_changes: changes("service", "Service")?,
             no_local_endpoints: IntGaugeVec::new(
                 opts(
                     "sync_proxy_rules_no_local_endpoints_total",
@@ -106,14 +72,8 @@ impl KubeProxy {
                 ),
                 &["ip_family", "traffic_policy"],
             )?,
-            healthz: IntCounterVec::new(
-                opts("proxy_healthz_total", "Answers of /healthz by code"),
-                &["code"],
-            )?,
-            livez: IntCounterVec::new(
-                opts("proxy_livez_total", "Answers of /livez by code"),
-                &["code"],
-            )?,
+            healthz: answers("healthz")?,
+            livez: answers("livez")?,
             healthcheck: IntGaugeVec::new(
                 Opts::new("kubernetes_healthcheck", "The last result of a health check"),
                 &["name", "type"],
@@ -129,10 +89,9 @@ impl KubeProxy {
     }
 
     fn register(&self, registry: &Registry, slis: &Registry) -> prometheus::Result<()> {
-        let conntrack_sync = histogram(
-            "conntrack_reconciler_sync_duration_seconds",
-            "Duration of a clean-up of conntrack; the datapath needs none",
-            exponential_buckets(0.001, 2.0, 15)?,
+        let conntrack_sync = latency(
+            "conntrack_reconciler_sync",
+            "a clean-up of conntrack; the datapath needs none",
         )?;
         let conntrack_deleted = IntCounterVec::new(
             opts(
@@ -196,6 +155,31 @@ impl KubeProxy {
 
 fn opts(name: &str, help: &str) -> Opts {
     Opts::new(format!("kubeproxy_{name}"), help)
+}
+
+/// `…_duration_seconds` with the buckets that kube-proxy has for what it does itself.
+fn latency(name: &str, of: &str) -> prometheus::Result<HistogramVec> {
+    let buckets = exponential_buckets(0.001, 2.0, 15)?;
+    histogram(&format!("{name}_duration_seconds"), &format!("Duration of {of}"), buckets)
+}
+
+fn timestamp(name: &str, help: &str) -> prometheus::Result<GaugeVec> {
+    GaugeVec::new(opts(&format!("{name}_timestamp_seconds"), help), FAMILY)
+}
+
+fn pending(what: &str, kind: &str) -> prometheus::Result<IntGauge> {
+    let help = format!("{kind} changes that are not in the maps yet");
+    IntGauge::with_opts(opts(&format!("sync_proxy_rules_{what}_changes_pending"), &help))
+}
+
+fn changes(what: &str, kind: &str) -> prometheus::Result<IntCounter> {
+    let name = format!("sync_proxy_rules_{what}_changes_total");
+    IntCounter::with_opts(opts(&name, &format!("{kind} changes")))
+}
+
+fn answers(path: &str) -> prometheus::Result<IntCounterVec> {
+    let opts = opts(&format!("proxy_{path}_total"), &format!("Answers of /{path} by code"));
+    IntCounterVec::new(opts, &["code"])
 }
 
 fn histogram(name: &str, help: &str, buckets: Vec<f64>) -> prometheus::Result<HistogramVec> {

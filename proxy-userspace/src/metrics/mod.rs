@@ -8,6 +8,7 @@ pub mod kernel;
 pub mod kube_proxy;
 pub mod own;
 pub mod process;
+pub mod rest_client;
 pub mod vitals;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use prometheus::{Registry, TextEncoder, core::Collector};
 use crate::http::Reply;
 pub use kube_proxy::KubeProxy;
 pub use own::Own;
+pub use rest_client::RestClient;
 
 /// Every metric. Clones are one.
 #[derive(Clone, Debug)]
@@ -28,6 +30,7 @@ struct Inner {
     slis: Registry,
     kube_proxy: KubeProxy,
     own: Own,
+    rest_client: RestClient,
 }
 
 impl Metrics {
@@ -39,8 +42,9 @@ impl Metrics {
         let (registry, slis) = (Registry::new(), Registry::new());
         let kube_proxy = KubeProxy::new(&registry, &slis)?;
         let own = Own::new(&registry)?;
+        let rest_client = RestClient::new(&registry)?;
         registry.register(Box::new(process::Process::new()?))?;
-        Ok(Self(Arc::new(Inner { registry, slis, kube_proxy, own })))
+        Ok(Self(Arc::new(Inner { registry, slis, kube_proxy, own, rest_client })))
     }
 
     /// Adds something that is read at each scrape.
@@ -59,6 +63,11 @@ impl Metrics {
     /// Those that only we have.
     pub fn own(&self) -> &Own {
         &self.0.own
+    }
+
+    /// Those about requests to the API server.
+    pub fn rest_client(&self) -> &RestClient {
+        &self.0.rest_client
     }
 
     /// The answer to /metrics.

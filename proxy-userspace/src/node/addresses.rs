@@ -43,7 +43,9 @@ fn address_flags(ip: IpAddr, config: &Config) -> u32 {
         _ if is_link_local_v6(ip) => false,
         _ if config.without_loopback && ip.is_loopback() => false,
         NodePortAddresses::All => true,
-        NodePortAddresses::Primary => config.node_addresses.contains(&ip),
+        NodePortAddresses::Primary { localhost } => {
+            config.node_addresses.contains(&ip) || *localhost && ip.is_loopback()
+        }
         NodePortAddresses::Within(nets) => {
             let mut family =
                 nets.iter().filter(|net| net.addr().is_ipv4() == ip.is_ipv4()).peekable();
@@ -213,12 +215,13 @@ mod tests {
 
     #[test]
     fn a23_primary_means_the_nodes_addresses() {
-        let config = Config {
-            node_ports: NodePortAddresses::Primary,
+        let config = |localhost| Config {
+            node_ports: NodePortAddresses::Primary { localhost },
             node_addresses: vec!["192.0.2.8".parse().unwrap()],
             ..Config::default()
         };
-        assert_eq!(with_node_ports(&config), ["192.0.2.8"]);
+        assert_eq!(with_node_ports(&config(false)), ["192.0.2.8"]);
+        assert_eq!(with_node_ports(&config(true)), ["127.0.0.1", "192.0.2.8", "::1"]);
     }
 
     #[test]

@@ -47,8 +47,11 @@ pub enum NodePortAddresses {
     /// At every local address (A100, iptables mode's default).
     #[default]
     All,
-    /// At the node's primary addresses.
-    Primary,
+    /// At the node's primary addresses, and on loopback if somebody asked for that as well.
+    Primary {
+        /// On loopback, too.
+        localhost: bool,
+    },
     /// At the local addresses in these; a family without one has no restriction.
     Within(Vec<IpNet>),
 }

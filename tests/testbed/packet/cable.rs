@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::programs::tc::{self, TcAttachType};
+use aya::programs::tc::{self, SchedClassifierLinkId, TcAttachType};
 use nix::{
     net::if_::if_nametoindex,
     sched::{CloneFlags, unshare},
@@ -28,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Cable {
     /// The programs on it, and their maps.
     pub lab: Lab,
+    links: Vec<(Hook, SchedClassifierLinkId)>,
     inside: Socket,
     outside: Socket,
 }
@@ -56,12 +57,11 @@ impl Cable {
         // Before 6.6 programs are filters of this qdisc; later ones do without.
         tc::qdisc_add_clsact(INSIDE).expect("a clsact qdisc");
         let mut lab = Lab::new();
-        for (hook, kind) in
-            [(Hook::Ingress, TcAttachType::Ingress), (Hook::Egress, TcAttachType::Egress)]
-        {
-            lab.bpf.program(hook.name()).attach(INSIDE, kind).expect("attaching");
-        }
-        Self { lab, inside: tap(INSIDE), outside: tap(OUTSIDE) }
+        let ends = [(Hook::Ingress, TcAttachType::Ingress), (Hook::Egress, TcAttachType::Egress)];
+        let links = ends.map(|(hook, kind)| {
+            (hook, lab.bpf.program(hook.name()).attach(INSIDE, kind).expect("attaching"))
+        });
+        Self { lab, links: links.into(), inside: tap(INSIDE), outside: tap(OUTSIDE) }
     }
 
     /// Lets a frame come from outside.
@@ -86,6 +86,18 @@ impl Cable {
             }
         }
         panic!("no such frame came out");
+    }
+}
+
+/// The programs go on to the next test, which may attach them to a device of the same index: where
+/// there is no tcx, aya would take the two for one.
+impl Drop for Cable {
+    fn drop(&mut self) {
+        for (hook, link) in self.links.drain(..) {
+            if let Err(error) = self.lab.bpf.program(hook.name()).detach(link) {
+                eprintln!("detaching {} from {INSIDE}: {error}", hook.name());
+            }
+        }
     }
 }
 

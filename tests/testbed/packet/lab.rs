@@ -12,9 +12,6 @@ use aya::{
 };
 use sluice_common::{
     affinity::{Affinity, AffinityKey},
-    flow::{Flow, FlowKey, flags::ESTABLISHED},
-    fragment::{FragmentKey, FragmentPorts},
-    handshake::Handshakes,
     iface::{Iface, addr_flags},
     net::{Addr, Prefix, V4, V6},
     reason::Reason,
@@ -82,6 +79,15 @@ pub struct Lab {
 impl Lab {
     /// Programs with maps of moderate size.
     pub fn new() -> Self {
+        Self::of(Loaded::take())
+    }
+
+    /// Programs with a flow table for every port of a client, for [`Lab::crowd`].
+    pub fn large() -> Self {
+        Self::of(Loaded::large())
+    }
+
+    fn of(bpf: Loaded) -> Self {
         let settings = Settings {
             netns_cookie: 0,
             flags: 0,
@@ -98,7 +104,7 @@ impl Lab {
             services_v6: Prefix::ANY,
         };
         let mut lab = Self {
-            bpf: Loaded::take(),
+            bpf,
             settings,
             next_slot: 0,
             next_backend: 1,
@@ -169,54 +175,6 @@ impl Lab {
         let length = result.data_size_out as usize;
         out.truncate(length);
         Seen { action: result.return_value as i32, reasons: vec![], frame: out }
-    }
-
-    /// Puts an entry into the flow table.
-    pub fn flow<const N: usize>(&mut self, key: FlowKey<N>, flow: Flow<N>)
-    where
-        FlowKey<N>: Pod,
-        Flow<N>: Pod,
-    {
-        let name = if N == V4 { "FLOWS_V4" } else { "FLOWS_V6" };
-        self.hash(name).insert(key, flow, 0).expect("FLOWS");
-    }
-
-    /// Lets every flow have been idle for ever.
-    pub fn age(&mut self) {
-        self.age_family::<V4>("FLOWS_V4");
-        self.age_family::<V6>("FLOWS_V6");
-    }
-
-    /// Lets the programs forget every flow and fragment.
-    pub fn forget_flows(&mut self) {
-        self.clear::<FlowKey<V4>, Flow<V4>>("FLOWS_V4");
-        self.clear::<FlowKey<V6>, Flow<V6>>("FLOWS_V6");
-        self.clear::<Addr<V4>, Handshakes>("HANDSHAKES_V4");
-        self.clear::<Addr<V6>, Handshakes>("HANDSHAKES_V6");
-        self.clear::<FragmentKey<V4>, FragmentPorts>("FRAGMENTS_V4");
-        self.clear::<FragmentKey<V6>, FragmentPorts>("FRAGMENTS_V6");
-    }
-
-    fn clear<K: Pod, V: Pod>(&mut self, name: &str) {
-        let mut map = self.hash::<K, V>(name);
-        let keys: Vec<K> = map.keys().map(|key| key.expect(name)).collect();
-        for key in keys {
-            map.remove(&key).expect(name);
-        }
-    }
-
-    fn age_family<const N: usize>(&mut self, name: &str)
-    where
-        FlowKey<N>: Pod,
-        Flow<N>: Pod,
-    {
-        let mut flows = self.hash::<FlowKey<N>, Flow<N>>(name);
-        let entries: Vec<_> = flows.iter().map(|entry| entry.expect(name)).collect();
-        for (key, flow) in entries {
-            // A handshake's: an established connection would have to be idle for a day.
-            let flags = flow.flags & !ESTABLISHED;
-            flows.insert(key, Flow { seen: 0, flags, ..flow }, 0).expect(name);
-        }
     }
 
     /// Runs a frame through a program `repeat` times; what one run leaves is the next one's

@@ -18,19 +18,31 @@ use sluice_common::backend::Backend;
 
 /// Slots and backends of each family, which are moderate, so that emptying them is quick.
 const ELEMENTS: u32 = 1024;
+/// Flow entries of each family: the smallest table of which one client's half-open connections are but a
+/// part.
+const FLOWS: u32 = 65_536;
+/// Two for each port of a client, with room to spare: a table that is nearly full evicts.
+const MANY_FLOWS: u32 = 3 << 16;
 
 static IDLE: Mutex<Vec<Ebpf>> = Mutex::new(Vec::new());
 
 /// Programs that are loaded, or will be when they are first wanted.
 pub(super) struct Loaded {
     bpf: Option<Ebpf>,
+    /// Whether they are for the next test.
+    kept: bool,
 }
 
 impl Loaded {
     /// Programs whose maps are empty.
     pub(super) fn take() -> Self {
         let idle = IDLE.lock().expect("no test panics with it").pop();
-        Self { bpf: Some(idle.unwrap_or_else(load)) }
+        Self { bpf: Some(idle.unwrap_or_else(|| load(FLOWS))), kept: true }
+    }
+
+    /// Programs with a flow table for every port of a client, which are nobody else's.
+    pub(super) fn large() -> Self {
+        Self { bpf: Some(load(MANY_FLOWS)), kept: false }
     }
 
     /// The program `name`.
@@ -60,7 +72,7 @@ impl DerefMut for Loaded {
 
 impl Drop for Loaded {
     fn drop(&mut self) {
-        let Some(mut bpf) = self.bpf.take() else { return };
+        let Some(mut bpf) = self.bpf.take().filter(|_| self.kept) else { return };
         for (name, map) in bpf.maps_mut() {
             empty(name, map);
         }
@@ -70,11 +82,11 @@ impl Drop for Loaded {
     }
 }
 
-fn load() -> Ebpf {
+fn load(flows: u32) -> Ebpf {
     let mut loader = EbpfLoader::new();
     for family in ["V4", "V6"] {
         for (map, size) in
-            [("SLOTS", ELEMENTS), ("BACKENDS", ELEMENTS), ("FLOWS", 65_536), ("AFFINITIES", 1024)]
+            [("SLOTS", ELEMENTS), ("BACKENDS", ELEMENTS), ("FLOWS", flows), ("AFFINITIES", 1024)]
         {
             loader.map_max_entries(format!("{map}_{family}").leak(), size);
         }

@@ -4,6 +4,7 @@ mod cable;
 mod chunks;
 mod datagram;
 mod error;
+mod flows;
 mod hold;
 mod lab;
 mod loaded;

@@ -53,18 +53,3 @@ pub(super) fn start_tun(host: &Place, n: u8, nodes: u8) -> Result<(), Failure> {
     let op = Op::Tunnel { device: "tun0".into(), local: at(n), peers };
     host.call(op, Duration::from_secs(5)).map(drop)
 }
-
-/// Routes other nodes' pods to the tun device.
-pub(super) fn route_tun(scope: &Scope, n: u8, nodes: u8) -> Result<()> {
-    let own = address::overlay(n);
-    let mut lines = vec![
-        "link set tun0 mtu 1420 up".into(),
-        format!("addr add {}/32 dev tun0", own.v4),
-        format!("addr add {}/128 dev tun0 nodad", own.v6),
-    ];
-    for peer in (1..=nodes).filter(|peer| *peer != n) {
-        lines.push(format!("route add 10.244.{peer}.0/24 dev tun0"));
-        lines.push(format!("route add fd00:10:244:{peer}::/64 dev tun0"));
-    }
-    netns::ip(&scope.netns(&format!("node{n}")), &lines)
-}

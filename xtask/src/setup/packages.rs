@@ -19,7 +19,7 @@ pub(super) struct Tool {
 }
 
 /// What the privileged tests, the demo and the bench call.
-pub(super) const TOOLS: [Tool; 9] = [
+pub(super) const TOOLS: [Tool; 11] = [
     Tool { package: "bpftool", provides: "bpftool" },
     Tool { package: "nftables", provides: "nft" },
     Tool { package: "iptables", provides: "iptables" },
@@ -29,6 +29,11 @@ pub(super) const TOOLS: [Tool; 9] = [
     Tool { package: "procps", provides: "sysctl" },
     Tool { package: "containernetworking-plugins", provides: "/usr/lib/cni/bridge" },
     Tool { package: "tcpdump", provides: "tcpdump" },
+    Tool { package: "crun", provides: "crun" },
+    Tool {
+        package: "golang-github-containers-common",
+        provides: "/usr/share/containers/seccomp.json",
+    },
 ];
 
 /// A compiler with the source of its own `core`, and its clippy.
@@ -39,9 +44,9 @@ pub(super) const COMPILER: [&str; 4] =
 /// zlib nor zstd is needed at build time.
 pub(super) const LLVM: [&str; 1] = ["llvm-22-dev"];
 
-/// What boots other kernels, and what packs their first file system.
-pub(super) const EMULATOR: [&str; 5] =
-    ["qemu-system-x86", "busybox-static", "kmod", "cpio", "xz-utils"];
+/// What boots other kernels, what packs their first file system, and what tests call there only.
+pub(super) const EMULATOR: [&str; 6] =
+    ["qemu-system-x86", "busybox-static", "kmod", "cpio", "xz-utils", "wireguard-tools"];
 
 /// Installs the wanted packages that are missing. Only root installs, and only root runs what
 /// needs [`TOOLS`], so others pass: what they lack to build is found missing by the next steps.

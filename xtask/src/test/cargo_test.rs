@@ -10,6 +10,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::{cargo, step};
 
+/// Tests that want of the kernel what this machine's may lack, by the name of their module: they run
+/// in guests only.
+pub(super) const GUESTS: &str = "guest::";
+
 /// The sum of the `test result:` lines of one rung.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Count {
@@ -39,7 +43,8 @@ pub(super) fn privileged(
 ) -> Result<Count> {
     let mut command = cargo::cargo("test");
     command.args(["--locked", "--package", "sluice-tests", "--test", target, "--"]);
-    command.arg("--test-threads=1").args(arguments).env("SLUICE_BIN", sluice);
+    command.arg("--test-threads=1").arg(format!("--skip={GUESTS}")).args(arguments);
+    command.env("SLUICE_BIN", sluice);
     command.envs(environment.iter().map(|(name, value)| (*name, value)));
     let count = count(target, &mut command)?;
     if count.ignored > 0 {

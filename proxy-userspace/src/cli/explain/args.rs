@@ -163,7 +163,14 @@ impl FromStr for Target {
         }
         let number = port.parse().ok().filter(|number| *number != 0 && !port.starts_with('+'));
         let port = number.ok_or_else(|| format!("{port:?} is not a port from 1 to 65535"))?;
-        Ok(Self { socket: SocketAddr::new(bracketed(address)?, port), protocol })
+        let address = bracketed(address)?;
+        if address.is_unspecified() {
+            return Err(format!(
+                "no packet goes to {address}; name one of the node's addresses (a socket that \
+                 connects to it goes to loopback)"
+            ));
+        }
+        Ok(Self { socket: SocketAddr::new(address, port), protocol })
     }
 }
 

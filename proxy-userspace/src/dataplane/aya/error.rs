@@ -2,6 +2,8 @@
 
 use std::{fmt, io};
 
+use super::rights;
+
 /// Why something could not be done.
 #[derive(Debug)]
 pub struct Error {
@@ -19,11 +21,11 @@ impl Error {
         Self { action: action.into(), cause: cause.to_string(), next: None }
     }
 
-    /// An error of the operating system; says which privileges are needed when it was those.
+    /// An error of the operating system; says which rights are lacking when it was those.
     pub fn os(action: impl Into<String>, cause: &io::Error) -> Self {
         let error = Self::new(action, cause);
         match cause.raw_os_error() {
-            Some(libc::EPERM | libc::EACCES) => error.advise(PRIVILEGES),
+            Some(libc::EPERM | libc::EACCES) => error.advise(rights::advice()),
             _ => error,
         }
     }
@@ -35,9 +37,6 @@ impl Error {
         self
     }
 }
-
-/// Advice for every refusal.
-pub const PRIVILEGES: &str = "run as root, in a container as privileged (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_ADMIN)";
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

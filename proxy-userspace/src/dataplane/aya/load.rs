@@ -16,7 +16,7 @@ use aya::{
 };
 use aya_obj::{EbpfSectionKind, Object};
 
-use super::{Error, attach, error::PRIVILEGES, pin::Pins, sys};
+use super::{Error, attach, pin::Pins, rights, sys};
 
 /// The ELF object with every program and map, as build.rs compiled them.
 pub static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sluice-ebpf"));
@@ -206,7 +206,11 @@ fn verifying(name: &str, error: &ProgramError) -> Error {
 }
 
 fn advised(error: Error) -> Error {
-    if error.cause.contains("os error 1)") { error.advise(PRIVILEGES) } else { error }
+    // Without CAP_PERFMON it is the verifier that refuses.
+    if error.cause.contains("os error 1)") || rights::lacking() {
+        return error.advise(rights::advice());
+    }
+    error
 }
 
 /// An error with its causes: aya's own words leave out the system's.

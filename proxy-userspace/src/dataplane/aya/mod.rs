@@ -14,6 +14,7 @@ pub mod pin;
 pub mod prefixes;
 pub mod probe;
 pub mod read;
+pub mod rights;
 pub mod stale;
 pub mod sys;
 

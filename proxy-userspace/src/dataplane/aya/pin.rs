@@ -12,7 +12,7 @@ use nix::{
 };
 use sluice_common::version::ABI;
 
-use super::{Error, error::PRIVILEGES};
+use super::Error;
 
 /// Where bpffs is mounted by default.
 pub const DEFAULT_ROOT: &str = "/sys/fs/bpf";
@@ -117,9 +117,10 @@ impl Pins {
         fs::create_dir_all(&self.bpf_root).map_err(|e| Error::os(action("creating"), &e))?;
         mount(Some("bpf"), &self.bpf_root, Some("bpf"), MsFlags::empty(), None::<&str>).map_err(
             |e| {
-                Error::new(action("mounting bpffs at"), e).advise(format!(
-                    "mount it on the host and into the container, and {PRIVILEGES}"
-                ))
+                Error::new(action("mounting bpffs at"), e).advise(
+                    "mount it on the host and into the container, or run `--init-only` with \
+                     CAP_SYS_ADMIN first",
+                )
             },
         )
     }

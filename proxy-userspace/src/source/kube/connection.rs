@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use kube::{
     Client, Config,
+    client::ClientBuilder,
     config::{AuthInfo, KubeConfigOptions, Kubeconfig},
 };
+
+use super::Observer;
 
 /// What is needed to make a client, again whenever credentials were renewed.
 ///
@@ -17,6 +20,7 @@ use kube::{
 pub struct Connection {
     kubeconfig: Option<PathBuf>,
     master: Option<String>,
+    observer: Observer,
 }
 
 impl Connection {
@@ -24,7 +28,17 @@ impl Connection {
     /// wins over the file's; by neither, the Pod's own service account.
     #[must_use]
     pub fn new(kubeconfig: Option<&Path>, master: Option<&str>) -> Self {
-        Self { kubeconfig: kubeconfig.map(Path::to_owned), master: master.map(str::to_owned) }
+        Self {
+            kubeconfig: kubeconfig.map(Path::to_owned),
+            master: master.map(str::to_owned),
+            observer: Observer::default(),
+        }
+    }
+
+    /// The same, and somebody is told of every request.
+    #[must_use]
+    pub fn observed_by(self, observer: Observer) -> Self {
+        Self { observer, ..self }
     }
 
     /// Makes a client.
@@ -44,10 +58,14 @@ impl Connection {
                 master.parse().with_context(|| format!("--master {master:?} is not a URL"))?;
         }
         add_scheme(&mut config)?;
+        need_no_roots(&mut config);
         prefer_trimmed_token_file(&mut config.auth_info);
         // The watch loop has its own, quicker backoff.
         config.default_retry = false;
-        Client::try_from(config).context("making a Kubernetes client failed")
+        let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
+        let builder =
+            ClientBuilder::try_from(config).context("making a Kubernetes client failed")?;
+        Ok(builder.with_layer(&self.observer.of(&host)).build())
     }
 }
 
@@ -92,6 +110,15 @@ fn add_scheme(config: &mut Config) -> Result<()> {
     Ok(())
 }
 
+/// Where no certificate will be checked against the system's, none are looked for: the image has no
+/// system's certificates, and without any a client could not be made.
+fn need_no_roots(config: &mut Config) {
+    let checked = config.cluster_url.scheme_str() == Some("https") && !config.accept_invalid_certs;
+    if !checked && config.root_cert.is_none() {
+        config.root_cert = Some(Vec::new());
+    }
+}
+
 /// As client-go does: a token file wins over a token, and the line feed at its end is not part
 /// of the token (kube-rs would refuse it as a header).
 fn prefer_trimmed_token_file(auth: &mut AuthInfo) {
@@ -120,6 +147,19 @@ mod tests {
         std::fs::write(file.path(), "x: [\n").unwrap();
         let error = format!("{:#}", from_file(file.path()).await.unwrap_err());
         assert!(error.starts_with("reading kubeconfig /") && !error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn certificates_of_the_system_are_looked_for_where_they_count() {
+        let looked_for = |url: &str, insecure: bool| {
+            let mut config = Config::new(url.parse().unwrap());
+            config.accept_invalid_certs = insecure;
+            need_no_roots(&mut config);
+            config.root_cert.is_none()
+        };
+        assert!(looked_for("https://api:6443", false));
+        assert!(!looked_for("https://api:6443", true));
+        assert!(!looked_for("http://api:6443", false));
     }
 
     #[test]

@@ -7,9 +7,11 @@ mod connection;
 mod follow;
 mod keyed;
 mod order;
+mod requests;
 mod single;
 
 pub use connection::{Connection, client};
+pub use requests::{Asked, Observer};
 
 use tokio::sync::mpsc::Sender;
 

@@ -76,6 +76,8 @@ fn what_cannot_be_obeyed_is_named() {
         (&[&manifests, "--node=n1", "--service-cidr=10.96.0.0"], "is not a network"),
         (&[&manifests, "--node=n1", "--cluster-cidr=10.244.0.0"], "--cluster-cidr"),
         (&[&manifests, "--node=n1", "--detect-local-mode=BridgeInterface"], "--pod-bridge"),
+        (&["--to=0.0.0.0:30080/TCP"], "no packet goes to 0.0.0.0"),
+        (&["--to=[::]:30080/TCP"], "no packet goes to ::"),
         (&["service", "list"], "no subcommands"),
         (&["stray"], "unrecognized subcommand"),
     ] {
