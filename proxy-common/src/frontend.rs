@@ -37,6 +37,14 @@ pub struct Range {
     pub len: u32,
 }
 
+impl Range {
+    /// The slot that a number points to, as if the range stood for all numbers there are.
+    #[inline(always)]
+    pub const fn slot(&self, point: u32) -> u32 {
+        self.start.wrapping_add(((point as u64 * self.len as u64) >> 32) as u32)
+    }
+}
+
 /// What a packet to a frontend may reach.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,6 +83,8 @@ pub mod flags {
     /// Not a service: stands at port 0, protocol 0 of an active cluster IP. What no frontend
     /// serves there is rejected (A51).
     pub const CLUSTER_IP: u32 = 1 << 6;
+    /// The flow's hash points into the range, rather than a random number (Maglev).
+    pub const HASHED: u32 = 1 << 7;
 }
 
 abi! {

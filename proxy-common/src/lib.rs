@@ -15,6 +15,7 @@ pub mod flow;
 pub mod fragment;
 pub mod frontend;
 pub mod handshake;
+pub mod hash;
 pub mod iface;
 pub mod limits;
 pub mod net;
@@ -23,6 +24,7 @@ pub mod reason;
 pub mod service;
 pub mod settings;
 pub mod socket;
+pub mod uplink;
 pub mod version;
 
 /// Lets aya copy a type in and out of a map, and fixes its size.

@@ -27,6 +27,8 @@ pub const PREFIXES: u32 = 65_536;
 pub const SERVICES: u32 = 65_536;
 /// Instrumented interfaces, both families together.
 pub const IFACES: u32 = 8_192;
+/// Uplinks and their vlans, twice.
+pub const UPLINKS: u32 = 2_048;
 /// Addresses of the node.
 pub const NODE_ADDRS: u32 = 4_096;
 

@@ -12,7 +12,8 @@ pub enum Outcome {
     Drop,
 }
 
-/// Declares [`Reason`] with its label, outcome and explanation in one row each.
+/// Declares [`Reason`] with its label, outcome and explanation in one row each. Those of one outcome
+/// stand together, so that the programs tell it with one comparison.
 macro_rules! reasons {
     ($($name:ident $label:literal $outcome:ident $text:literal,)+) => {
         /// Why a program did what it did. The value is the index of its counter in REASONS.
@@ -57,6 +58,8 @@ reasons! {
         "The packet answers a masqueraded flow: its destination was restored.",
     Rechosen "rechosen" Pass
         "The flow's backend had left: another was chosen.",
+    Resumed "resumed" Pass
+        "The packet continues a connection that has no entry here: its service's Maglev table named the backend again.",
     Claim "claim" Pass
         "The packet goes to an endpoint directly: its tuple was claimed.",
     Direct "direct" Pass
@@ -67,6 +70,14 @@ reasons! {
         "A later fragment was rewritten as its first fragment was.",
     EarlyFragment "early-fragment" Pass
         "A fragment came before its first: it went on as it came, and a copy waits to follow it.",
+    XdpForward "xdp-forward" Pass
+        "The packet belongs to a known flow: XDP rewrote both its ends and sent it to its backend.",
+    XdpReply "xdp-reply" Pass
+        "The packet answers a masqueraded flow: XDP rewrote both its ends and sent it to its client.",
+    XdpRoute "xdp-route" Pass
+        "XDP left a known flow's packet to tc: it does not leave by an uplink, or its next hop is not known yet.",
+    XdpChecksum "xdp-checksum" Pass
+        "XDP left a known flow's packet to tc: its checksum is incomplete, as between guests of one host.",
     SocketForward "socket-forward" Pass
         "A process of the host connected or sent to a service: the socket got a backend's address.",
     NoEndpoints "no-endpoints" Reject
@@ -75,20 +86,20 @@ reasons! {
         "A process of the host connected or sent to a service that has no endpoint (A47).",
     SocketNoLocalEndpoint "socket-no-local-endpoint" Reject
         "A process of the host connected or sent to a service that has no endpoint on this node (A48).",
-    NoLocalEndpoint "no-local-endpoint" Drop
-        "The traffic policy is Local and the service has no endpoint on this node (A48, A49).",
     UnknownPort "unknown-port" Reject
         "The cluster IP is a service's, and the service has no such port (A51).",
     SocketUnknownPort "socket-unknown-port" Reject
         "A process of the host connected or sent to a cluster IP's port that no service has (A51).",
-    SourceRange "source-range" Drop
-        "The source is not among the service's loadBalancerSourceRanges (A53).",
     SocketSourceRange "socket-source-range" Reject
         "A process of the host connected or sent to a load-balancer address whose source ranges leave the node out (A53).",
-    UnallocatedClusterIp "unallocated-cluster-ip" Drop
-        "The destination lies in a ServiceCIDR and is no service's (A52).",
     SocketUnallocatedClusterIp "socket-unallocated-cluster-ip" Reject
         "A process of the host connected or sent to an address in a ServiceCIDR that is no service's (A52).",
+    NoLocalEndpoint "no-local-endpoint" Drop
+        "The traffic policy is Local and the service has no endpoint on this node (A48, A49).",
+    SourceRange "source-range" Drop
+        "The source is not among the service's loadBalancerSourceRanges (A53).",
+    UnallocatedClusterIp "unallocated-cluster-ip" Drop
+        "The destination lies in a ServiceCIDR and is no service's (A52).",
     IcmpRedirect "icmp-redirect" Drop
         "An ICMP redirect that quotes a translated packet would teach the client a wrong route.",
     ClientPorts "client-ports" Drop

@@ -53,6 +53,9 @@ pub mod flags {
     pub const CLUSTER_IPS_V4: u32 = 1 << 3;
     /// The same for `services_v6`.
     pub const CLUSTER_IPS_V6: u32 = 1 << 4;
+    /// Some frontend is [`crate::frontend::flags::HASHED`], so a packet in mid-connection without an
+    /// entry may be for one.
+    pub const HASHED_FRONTENDS: u32 = 1 << 5;
 }
 
 /// Values of [`Settings::detector_v4`] and its twin (A.5).

@@ -15,7 +15,11 @@ use crate::{
         self, Affinities, Backends, Earlies, Flows, Fragments, Frontends, HandshakeCounts,
         NodeAddrs, Prefixes, Slots, Sockets,
     },
-    packet::{Packet, cursor::Skb, ipv4, ipv6},
+    packet::{
+        Packet,
+        cursor::{Buffer, Skb},
+        ipv4, ipv6,
+    },
 };
 
 /// Carries the family of `N`-byte addresses.
@@ -27,6 +31,8 @@ pub trait Family<const N: usize> {
     const SRC_OFFSET: usize;
     /// Offset of the protocol number, or the type of the next header.
     const PROTO_OFFSET: usize;
+    /// Bytes of the IP header's fixed part.
+    const HEADER: usize;
     /// Protocol number of this family's ICMP.
     const ICMP: u8;
     /// Bit of `Settings::flags` that says that [`Family::services`] is set.
@@ -47,7 +53,7 @@ pub trait Family<const N: usize> {
     fn detector(settings: &Settings) -> (u8, &Prefix<N>);
     fn masquerade(iface: &Iface) -> &Addr<N>;
     /// Parses the IP header at `packet.l3`; `None` for what is not a whole IP packet.
-    fn header(skb: &Skb, packet: &mut Packet<N>) -> Option<()>;
+    fn header(buffer: &impl Buffer, packet: &mut Packet<N>) -> Option<()>;
     /// Bytes of the IP header at `l3`, whose packet need not be whole. `None`: it is a fragment
     /// without ports.
     fn header_length(skb: &Skb, l3: usize) -> Option<usize>;
@@ -56,6 +62,7 @@ pub trait Family<const N: usize> {
 impl Family<V4> for Ip<V4> {
     const SRC_OFFSET: usize = 12;
     const PROTO_OFFSET: usize = 9;
+    const HEADER: usize = ipv4::MINIMUM;
     const ICMP: u8 = sluice_common::net::proto::ICMP;
     const CLUSTER_IPS: u32 = CLUSTER_IPS_V4;
 
@@ -116,8 +123,8 @@ impl Family<V4> for Ip<V4> {
         &iface.masquerade_v4
     }
     #[inline(always)]
-    fn header(skb: &Skb, packet: &mut Packet<V4>) -> Option<()> {
-        ipv4::parse(skb, packet)
+    fn header(buffer: &impl Buffer, packet: &mut Packet<V4>) -> Option<()> {
+        ipv4::parse(buffer, packet)
     }
     #[inline(always)]
     fn header_length(skb: &Skb, l3: usize) -> Option<usize> {
@@ -128,6 +135,7 @@ impl Family<V4> for Ip<V4> {
 impl Family<V6> for Ip<V6> {
     const SRC_OFFSET: usize = 8;
     const PROTO_OFFSET: usize = 6;
+    const HEADER: usize = ipv6::FIXED;
     const ICMP: u8 = sluice_common::net::proto::ICMPV6;
     const CLUSTER_IPS: u32 = CLUSTER_IPS_V6;
 
@@ -188,8 +196,8 @@ impl Family<V6> for Ip<V6> {
         &iface.masquerade_v6
     }
     #[inline(always)]
-    fn header(skb: &Skb, packet: &mut Packet<V6>) -> Option<()> {
-        ipv6::parse(skb, packet)
+    fn header(buffer: &impl Buffer, packet: &mut Packet<V6>) -> Option<()> {
+        ipv6::parse(buffer, packet)
     }
     #[inline(always)]
     fn header_length(skb: &Skb, l3: usize) -> Option<usize> {

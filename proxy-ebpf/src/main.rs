@@ -13,12 +13,13 @@ mod settings;
 mod socket;
 mod tc;
 mod verdict;
+mod xdp;
 
 use aya_ebpf::{
-    macros::{cgroup_sock_addr, classifier},
-    programs::{SockAddrContext, TcContext},
+    macros::{cgroup_sock_addr, classifier, xdp as xdp_program},
+    programs::{SockAddrContext, TcContext, XdpContext},
 };
-use packet::cursor::Skb;
+use packet::{cursor::Skb, frame::Frame};
 use socket::address::Call;
 use tc::{ETHERNET, HEADERLESS, UPPER};
 
@@ -56,6 +57,12 @@ pub fn ingress_l3(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn egress_l3(ctx: TcContext) -> i32 {
     verdict::for_tc(tc::leave(&Skb { raw: ctx.skb.skb }, HEADERLESS))
+}
+
+/// Frames that reach an uplink.
+#[xdp_program]
+pub fn uplink(ctx: XdpContext) -> u32 {
+    xdp::enter(&Frame { raw: ctx.ctx })
 }
 
 /// An IPv4 socket connects.

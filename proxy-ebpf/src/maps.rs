@@ -26,6 +26,7 @@ use sluice_common::{
     service::ServiceName,
     settings::Settings,
     socket::{SocketKey, SocketPeer},
+    uplink::{Uplink, UplinkKey},
 };
 
 /// No memory is taken for elements that are not there (`BPF_F_NO_PREALLOC`).
@@ -152,6 +153,10 @@ pub static SERVICES: HashMap<u32, ServiceName, { limits::SERVICES as usize }, NO
 /// Interface index → what the programs must know of it. Written by the controller.
 #[btf_map]
 pub static IFACES: HashMap<u32, Iface, { limits::IFACES as usize }, NO_PREALLOC> = HashMap::new();
+/// What the XDP programs serve. Written by the controller, once a program is attached.
+#[btf_map]
+pub static UPLINKS: HashMap<UplinkKey, Uplink, { limits::UPLINKS as usize }, NO_PREALLOC> =
+    HashMap::new();
 /// The one set of settings. Written by the controller.
 #[btf_map]
 pub static SETTINGS: Array<Settings, 1> = Array::new();

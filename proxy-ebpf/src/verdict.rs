@@ -1,12 +1,15 @@
 //! From a reason to the code that a hook returns, and to its counter.
 
 use aya_ebpf::{
-    bindings::{TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC},
-    helpers::generated::bpf_set_retval,
+    bindings::{
+        TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC,
+        xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
+    },
+    helpers::generated::{bpf_redirect, bpf_set_retval},
 };
 use sluice_common::reason::{Outcome, Reason};
 
-use crate::maps::REASONS;
+use crate::{maps::REASONS, packet::frame::Frame, xdp::Verdict};
 
 /// The action of a tc program.
 ///
@@ -21,6 +24,30 @@ pub fn for_tc(reason: Option<Reason>) -> i32 {
         // `tc::reject` has turned the packet into its answer and asked for the redirect.
         Outcome::Reject => TC_ACT_REDIRECT,
         Outcome::Drop => TC_ACT_SHOT,
+    }
+}
+
+/// The action of an XDP program.
+#[inline(always)]
+pub fn for_xdp(frame: &Frame, verdict: Option<Verdict>) -> u32 {
+    match verdict {
+        None => XDP_PASS,
+        Some(Verdict::Pass(reason)) => {
+            count(reason);
+            XDP_PASS
+        }
+        Some(Verdict::Drop(reason)) => {
+            count(reason);
+            XDP_DROP
+        }
+        Some(Verdict::Send(reason, device)) => {
+            count(reason);
+            if device == frame.ifindex() {
+                return XDP_TX;
+            }
+            // SAFETY: the helper has no preconditions.
+            unsafe { bpf_redirect(device, 0) as u32 }
+        }
     }
 }
 

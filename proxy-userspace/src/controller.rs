@@ -5,6 +5,7 @@ mod audit;
 mod flows;
 pub(crate) mod settings;
 mod sockets;
+mod tables;
 mod upkeep;
 
 use std::{
@@ -27,7 +28,7 @@ use crate::{
         aya::{cgroup, interfaces::Interfaces, load, maps::KernelMaps, probe, read, stale},
     },
     model::{
-        Model, ModelConfig,
+        Model,
         problem::Problem,
         spec::{Event, NodeSpec},
     },
@@ -38,6 +39,7 @@ use crate::{
 use audit::Auditor;
 use flows::FlowSweeper;
 use sockets::StaleSocketWatch;
+use tables::TableBuilder;
 
 /// Events that a source may be ahead of the loop.
 const QUEUE: usize = 4096;
@@ -91,6 +93,7 @@ pub async fn run(config: Config, reports: Reports, vitals: Arc<Vitals>) -> anyho
             _ = verifications.tick() => controller.verify(),
             _ = audit_now.recv() => controller.auditor.look(),
             found = controller.auditor.read() => controller.audit(&found),
+            built = controller.tables.done() => controller.take_tables(built),
             () = wait_until(retry_at) => controller.write(),
         }
     }
@@ -114,6 +117,7 @@ struct Controller {
     interfaces: Interfaces,
     sockets: StaleSocketWatch,
     auditor: Auditor,
+    tables: TableBuilder,
     _flows: FlowSweeper,
     vitals: Arc<Vitals>,
     cgroup_root: PathBuf,
@@ -140,23 +144,25 @@ impl Controller {
     fn start(config: Config, reports: Reports, vitals: Arc<Vitals>) -> anyhow::Result<Self> {
         let features = probe::features()?;
         let programs = load::load(&settings::load_options(&config))?;
-        let maps = KernelMaps::open(&programs.pins)?;
+        let mut maps = KernelMaps::open(&programs.pins)?;
+        let (tables, builders) = TableBuilder::start(&programs.pins)?;
+        maps.build_elsewhere(builders);
         let mirror = read::read_mirror(&programs.pins)?;
         let cgroup_root = match &config.cgroup_root {
             Some(root) => root.clone(),
             None => cgroup::find_root()?,
         };
-        let model_config =
-            ModelConfig { node_name: config.node_name.clone(), limits: settings::limits(&config) };
+        let model_config = settings::model_config(&config);
         let mut controller = Self {
             netns_cookie: probe::netns_cookie()?,
             sockets: StaleSocketWatch::start(&programs.pins, Arc::clone(&vitals)),
             auditor: Auditor::start(&programs.pins)?,
+            tables,
             _flows: FlowSweeper::start(&programs.pins, Arc::clone(&vitals))?,
             vitals,
             cgroup_root,
             model: Model::adopt(model_config, mirror),
-            interfaces: Interfaces::new(programs, features)?,
+            interfaces: Interfaces::new(programs, features)?.with_xdp(config.xdp),
             config,
             reports,
             maps,
@@ -266,6 +272,8 @@ impl Controller {
         }
         match report.is_complete() {
             true => self.retry_after = RETRY.0,
+            // What is deferred waits for tables, whose thread will tell.
+            false if report.failed == 0 && self.model.is_building() => {}
             false => self.retry_later(),
         }
         self.announce();

@@ -9,7 +9,7 @@ use sluice_common::{
     flow::{EGRESS, Flow, FlowKey, INGRESS, flags},
     net::{Addr, Port, V4, V6},
 };
-use testbed::packet::{Datagram, Hook, Lab, Service, tcp, udp};
+use testbed::packet::{Crossroads, Datagram, Hook, Lab, SENT, Service, tcp, udp};
 
 use crate::report::Table;
 
@@ -81,6 +81,9 @@ const CASES: &[(&str, Measure)] = &[
     ("egress, not ours, TCP", |lab, e| not_ours(lab, Hook::Egress, &tcp(&e.stranger()).ack())),
     ("egress, not ours, UDP", |lab, e| not_ours(lab, Hook::Egress, &udp(&e.stranger()))),
     ("a bridge, what its port has handled", noted),
+    ("XDP, forward: both rewrites and the route", |_, e| xdp(e, 0, flags::MASQUERADE)),
+    ("XDP, reply: both rewrites and the route", |_, e| xdp(e, flags::MASQUERADE, 0)),
+    ("XDP, not ours, TCP", |lab, e| not_ours(lab, Hook::Uplink, &tcp(&e.stranger()).ack())),
 ];
 
 impl Ends {
@@ -106,34 +109,61 @@ fn established(lab: &mut Lab, ends: &Ends, hook: Hook) -> Duration {
     let (client, a, b) = (parse(ends.client), parse(ends.service), parse(ends.backend));
     for (from, to) in [(a, b), (b, a)] {
         match hook {
-            Hook::Ingress | Hook::IngressUpper => entry(lab, client, from, to, client, INGRESS),
-            Hook::Egress | Hook::EgressUpper => entry(lab, from, client, to, client, EGRESS),
+            Hook::Ingress | Hook::IngressUpper => {
+                entry(lab, (client, from), (to, client), INGRESS, 0)
+            }
+            Hook::Egress | Hook::EgressUpper | Hook::Uplink => {
+                entry(lab, (from, client), (to, client), EGRESS, 0)
+            }
         }
     }
     let packet = match hook {
         Hook::Ingress | Hook::IngressUpper => tcp(&format!("{client} -> {a}")).ack(),
-        Hook::Egress | Hook::EgressUpper => tcp(&format!("{a} -> {client}")).ack(),
+        Hook::Egress | Hook::EgressUpper | Hook::Uplink => tcp(&format!("{a} -> {client}")).ack(),
     };
     lab.time(hook, &packet.bytes(), REPEAT)
 }
 
-/// An entry for `src → dst` that rewrites one end to `to` and leaves the client's port alone.
+/// Test runs of one packet that XDP forwards: each takes a hop of its 64.
+const HOPS: u32 = 60;
+
+/// A packet that both rewrites leave as it was, but for the hop limit, so that it can go again.
+fn xdp(ends: &Ends, first: u32, second: u32) -> Duration {
+    let parse = |text: &str| text.parse::<SocketAddr>().expect("an address");
+    let (client, service) = (parse(ends.client), parse(ends.service));
+    let mut total = Duration::ZERO;
+    Crossroads::visit(|crossroads| {
+        crossroads.mirror();
+        let lab = &mut crossroads.lab;
+        entry(lab, (client, service), (service, client), INGRESS, first);
+        entry(lab, (client, service), (client, service), EGRESS, second);
+        let frame = tcp(&format!("{client} -> {service}")).ack().bytes();
+        let seen = lab.pass(Hook::Uplink, &frame);
+        assert_eq!(seen.action, SENT, "XDP forwards the packet that is timed");
+        for _ in 0..REPEAT / HOPS {
+            total += lab.time(Hook::Uplink, &frame, HOPS);
+        }
+    });
+    total / (REPEAT / HOPS)
+}
+
+/// An entry for `(src, dst)` that rewrites one end to `to.0`, and the other's port to that of
+/// `to.1`.
 fn entry(
     lab: &mut Lab,
-    src: SocketAddr,
-    dst: SocketAddr,
-    to: SocketAddr,
-    client: SocketAddr,
+    (src, dst): (SocketAddr, SocketAddr),
+    (to, client): (SocketAddr, SocketAddr),
     direction: u8,
+    bits: u32,
 ) {
     match (src.ip(), dst.ip(), to.ip()) {
         (IpAddr::V4(s), IpAddr::V4(d), IpAddr::V4(t)) => {
             let [s, d, t] = [s, d, t].map(|a| Addr::<V4>::new(a.octets()));
-            lab.flow(key(s, src, d, dst, direction), flow(t, to, client));
+            lab.flow(key(s, src, d, dst, direction), flow(t, to, client, bits));
         }
         (IpAddr::V6(s), IpAddr::V6(d), IpAddr::V6(t)) => {
             let [s, d, t] = [s, d, t].map(|a| Addr::<V6>::new(a.octets()));
-            lab.flow(key(s, src, d, dst, direction), flow(t, to, client));
+            lab.flow(key(s, src, d, dst, direction), flow(t, to, client, bits));
         }
         mixed => panic!("two families: {mixed:?}"),
     }
@@ -157,7 +187,7 @@ fn key<const N: usize>(
     }
 }
 
-fn flow<const N: usize>(addr: Addr<N>, to: SocketAddr, client: SocketAddr) -> Flow<N> {
+fn flow<const N: usize>(addr: Addr<N>, to: SocketAddr, client: SocketAddr, bits: u32) -> Flow<N> {
     Flow {
         addr,
         port: Port::new(to.port()),
@@ -166,7 +196,7 @@ fn flow<const N: usize>(addr: Addr<N>, to: SocketAddr, client: SocketAddr) -> Fl
         backend: 1,
         generation: 1,
         seen: 0,
-        flags: flags::ESTABLISHED,
+        flags: flags::ESTABLISHED | bits,
     }
 }
 

@@ -17,7 +17,7 @@ mod types;
 
 use std::collections::BTreeSet;
 
-use testbed::{Cluster, CniRules, Plugin, Topology};
+use testbed::{Builder, Cluster, CniRules, Plugin, Topology};
 
 use bed::Bed;
 use suite::{Disruptive, Group, Suite};
@@ -75,12 +75,26 @@ fn elsewhere() {
         Cluster::builder(Topology::Plugin(Plugin::Bridge)).bridge_netfilter(true).rules(plugins),
         Cluster::builder(Topology::Plugin(Plugin::Ptp)).rules(plugins),
     ];
-    for cluster in &clusters[4..] {
-        let bed = Bed::new(cluster.build().unwrap());
-        let mut suite = Suite::default();
-        suite.together(&bed, &TOGETHER);
-        suite.finish();
+    clusters.into_iter().for_each(together);
+}
+
+/// Where nodes are linked by devices that this machine's kernel may lack.
+mod guest {
+    use testbed::{Cluster, Topology};
+
+    #[test]
+    fn elsewhere() {
+        for topology in [Topology::Ipip, Topology::Wireguard] {
+            super::together(Cluster::builder(topology));
+        }
     }
+}
+
+fn together(cluster: Builder) {
+    let bed = Bed::new(cluster.build().unwrap());
+    let mut suite = Suite::default();
+    suite.together(&bed, &TOGETHER);
+    suite.finish();
 }
 
 /// Rows of `docs/e2e.md` end with the file of a case, or with a reason why there is none.

@@ -4,12 +4,14 @@
 mod crash;
 mod explain;
 mod flows;
+mod guest;
 mod maps;
 mod repair;
 mod sandbox;
 mod service;
 mod sockets;
 mod stale;
+mod uplinks;
 
 use std::{collections::BTreeSet, os::fd::AsFd, time::Duration};
 

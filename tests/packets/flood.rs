@@ -13,8 +13,10 @@ use super::{FAMILIES, Family, simple};
 const FLOWS: u16 = 1_000;
 /// Every so many of them comes from outside and is masqueraded: it has four entries.
 const OUTSIDE: u16 = 4;
-/// SYNs of the flood: twice what the flow table of a lab holds.
-const FLOOD: u32 = 2 * 65_536;
+/// What the flow table holds.
+const TABLE: u32 = 65_536;
+/// SYNs of the flood.
+const FLOOD: u32 = 2 * TABLE;
 /// What a test may take at most: the flooder is granted a few more flows every second.
 const SECONDS: u32 = 60;
 
@@ -29,7 +31,7 @@ struct Flow {
 #[test]
 fn a_syn_flood_from_one_client_leaves_the_established_flows_of_others() {
     for family in FAMILIES {
-        let mut lab = Lab::new();
+        let mut lab = Lab::with_flows(TABLE);
         lab.put(&simple(family, proto::TCP));
         let flows: Vec<_> = (0..FLOWS).map(|n| establish(&mut lab, family, n)).collect();
         let served = flood(&mut lab, family);
@@ -62,7 +64,7 @@ fn flood(lab: &mut Lab, family: Family) -> u32 {
 #[test]
 fn a_client_may_open_any_number_of_connections() {
     for family in FAMILIES {
-        let mut lab = Lab::new();
+        let mut lab = Lab::with_flows(TABLE);
         lab.put(&simple(family, proto::TCP));
         for number in 0..FLOWS * 5 {
             establish(&mut lab, family, number);

@@ -6,12 +6,14 @@ mod flood;
 mod fragments;
 mod icmp;
 mod life;
+mod maglev;
 mod ranges;
 mod reorder;
 mod sctp;
 mod tuples;
 mod unserved;
 mod verdicts;
+mod xdp;
 
 use testbed::packet::{Datagram, Hook, Lab, NEXT, Seen, Service, sctp, tcp, udp};
 

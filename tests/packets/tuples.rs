@@ -13,6 +13,9 @@ use testbed::packet::{
 
 use super::{FAMILIES, Family, Through, everywhere, first};
 
+/// Two flow entries for each port of a client, with room to spare: a table that is nearly full evicts.
+const MANY: u32 = 3 << 16;
+
 /// Two services with one backend.
 fn twins(lab: &mut Lab, f: Family, proto: u8) {
     for vip in [f.vip, f.vip2] {
@@ -131,7 +134,7 @@ fn a_flow_in_time_wait_keeps_its_tuple() {
 fn where_no_port_is_free_one_of_a_flow_that_ended_is_taken() {
     for f in FAMILIES {
         for ended in [true, false] {
-            let mut lab = Lab::large();
+            let mut lab = Lab::with_flows(MANY);
             twins(&mut lab, f, proto::TCP);
             let ends = format!("{}:40000 -> {}:80", f.pod2, f.vip);
             lab.through(Ingress, &tcp(&ends).syn(), Reason::NewFlow);
@@ -153,7 +156,7 @@ fn where_no_port_is_free_one_of_a_flow_that_ended_is_taken() {
 fn where_no_masquerade_port_is_free_one_of_a_flow_that_ended_is_taken() {
     for f in FAMILIES {
         for ended in [true, false] {
-            let mut lab = Lab::large();
+            let mut lab = Lab::with_flows(MANY);
             lab.put(&super::simple(f, proto::TCP).node_port(30080, false));
             let [a, b] = [f.outside, f.pod2].map(|it| format!("{it}:40000 -> {}:30080", f.node));
             let there = lab.through(Ingress, &tcp(&a).syn(), Reason::NewFlow);

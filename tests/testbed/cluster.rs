@@ -140,7 +140,7 @@ pub struct Cluster {
     pods: Vec<Pod>,
     client: Place,
     outsider: Place,
-    scope: Scope,
+    pub(crate) scope: Scope,
 }
 
 impl Cluster {

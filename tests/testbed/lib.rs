@@ -21,6 +21,7 @@ mod topology;
 mod traffic;
 mod uplink;
 pub mod wire;
+mod wires;
 
 pub use cluster::{Builder, Cluster, Node, Pod};
 pub use manifests::{Manifests, Port, Service, Slice};
@@ -30,3 +31,4 @@ pub use scope::{remove_own, sweep};
 pub use sluice::{Sluice, Source};
 pub use topology::{Plugin, Topology};
 pub use traffic::{Held, IntoTarget, Traffic};
+pub use wires::Wires;

@@ -77,13 +77,15 @@ pub struct Service {
     name: String,
     address: Pair,
     ports: Vec<Port>,
+    annotations: Value,
     spec: Value,
 }
 
 impl Service {
     /// A dual-stack ClusterIP Service.
     pub fn new(name: &str, address: Pair) -> Self {
-        Self { name: name.to_owned(), address, ports: Vec::new(), spec: json!({}) }
+        let (name, annotations, spec) = (name.to_owned(), json!({}), json!({}));
+        Self { name, address, ports: Vec::new(), annotations, spec }
     }
 
     /// Adds a TCP port, and a NodePort if there is one.
@@ -116,6 +118,12 @@ impl Service {
         self.with("sessionAffinity", "ClientIP")
     }
 
+    /// Sets an annotation.
+    pub fn annotated(mut self, key: &str, value: &str) -> Self {
+        self.annotations[key] = value.into();
+        self
+    }
+
     /// Sets any field of the spec.
     pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
         self.spec[field] = value.into();
@@ -145,7 +153,11 @@ impl Service {
         json!({
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": { "name": self.name, "namespace": "default" },
+            "metadata": {
+                "name": self.name,
+                "namespace": "default",
+                "annotations": self.annotations,
+            },
             "spec": spec,
         })
     }

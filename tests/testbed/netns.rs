@@ -69,6 +69,17 @@ pub(crate) fn sysctl(netns: &str, settings: &[(&str, &str)]) -> Result<()> {
     })?
 }
 
+/// Sets what a device does to packets (`ethtool -K`), in a namespace.
+pub(crate) fn offloads(netns: &str, device: &str, settings: &[&str]) -> Result<()> {
+    let run = || Command::new("ethtool").args(["-K", device]).args(settings).output();
+    let output = within(netns, run)?.context("starting ethtool; install it")?;
+    if !output.status.success() {
+        let error = String::from_utf8_lossy(&output.stderr);
+        bail!("ethtool -K {device} {settings:?} in {netns}: {}", error.trim());
+    }
+    Ok(())
+}
+
 fn batch(program: &str, arguments: &[&str], lines: &[String]) -> Result<()> {
     let mut child = Command::new(program)
         .args(arguments)

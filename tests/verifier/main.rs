@@ -15,6 +15,7 @@ fn every_program_loads() {
         let (result, info) = match program {
             Program::SchedClassifier(program) => (program.load(), program.info()),
             Program::CgroupSockAddr(program) => (program.load(), program.info()),
+            Program::Xdp(program) => (program.load(), program.info()),
             other => panic!("{name} is a {:?}", other.prog_type()),
         };
         result.unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -23,5 +24,5 @@ fn every_program_loads() {
         assert!(verified.expect("since 5.16") < MOST_INSTRUCTIONS, "{name}");
         count += 1;
     }
-    assert_eq!(count, 14);
+    assert_eq!(count, 15);
 }

@@ -106,8 +106,9 @@ where
     unsafe { <Ip<N> as Family<N>>::node_addrs().get(addr) }.copied()
 }
 
+/// The element of FRONTENDS.
 #[inline(always)]
-fn find<const N: usize>(key: &FrontendKey<N>) -> Option<&'static Frontend>
+pub(super) fn find<const N: usize>(key: &FrontendKey<N>) -> Option<&'static Frontend>
 where
     Ip<N>: Family<N>,
 {

@@ -4,4 +4,5 @@ pub mod affinity;
 pub mod cluster_ip;
 pub mod lookup;
 pub mod prefixes;
+pub mod resume;
 pub mod select;

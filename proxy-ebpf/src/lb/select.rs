@@ -1,4 +1,5 @@
-//! The verdict matrix (A40–A49, A53) and the choice of a backend (A38, A70).
+//! The verdict matrix (A40–A49, A53) and the choice of a backend (A38, A70): at random, or by the
+//! flow's hash.
 
 use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 use sluice_common::{
@@ -9,8 +10,9 @@ use sluice_common::{
     flow::{Flow, flags::MASQUERADE},
     frontend::{
         Frontend, Range,
-        flags::{EXTERNAL, LOCAL_POLICY, NO_ENDPOINTS, SOURCE_RANGES},
+        flags::{EXTERNAL, HASHED, LOCAL_POLICY, NO_ENDPOINTS, SOURCE_RANGES},
     },
+    hash,
     iface::flags::POD,
     net::Addr,
     reason::Reason,
@@ -97,11 +99,13 @@ where
 
 /// Chooses where a new flow from `client` to `frontend` goes; its flags say MASQUERADE if it is to
 /// be masqueraded. For a socket without an address, `client` stands for its network namespace.
+/// `point` is where the flow's hash points, should the service have a Maglev table.
 #[inline(always)]
 pub fn backend<const N: usize>(
     frontend: &Frontend,
     client: &Addr<N>,
     source: Source,
+    point: impl FnOnce() -> u32,
 ) -> Result<Flow<N>, Reason>
 where
     Ip<N>: Family<N>,
@@ -117,7 +121,16 @@ where
     let kept = if sticks { affinity::kept(frontend, client, list) } else { None };
     let id = match kept {
         Some(id) => id.get(),
-        None => random::<N>(&range).ok_or(Reason::MissingBackend)?,
+        None => {
+            let point = match frontend.flags & HASHED != 0 {
+                false => random(),
+                // All of a client's flows go one way, also where AFFINITIES does not know it.
+                true if sticks => point_of_client(client),
+                true => point(),
+            };
+            let slot = <Ip<N> as Family<N>>::slots().get(range.slot(point));
+            slot.copied().ok_or(Reason::MissingBackend)?
+        }
     };
     let backend = usable::<N>(id).ok_or(Reason::MissingBackend)?;
     if sticks && kept.is_none() {
@@ -147,16 +160,16 @@ where
     frontend.flags & SOURCE_RANGES == 0 || prefixes::covers(frontend.service, client)
 }
 
-/// Id of one of the backends that the range lists.
+/// Not inlined, lest those that need no hash pay for its registers.
+#[inline(never)]
+fn point_of_client<const N: usize>(client: &Addr<N>) -> u32 {
+    hash::of_client(client)
+}
+
 #[inline(always)]
-fn random<const N: usize>(range: &Range) -> Option<u32>
-where
-    Ip<N>: Family<N>,
-{
+fn random() -> u32 {
     // SAFETY: the helper has no preconditions.
-    let random = unsafe { bpf_get_prandom_u32() };
-    let slot = range.start + ((u64::from(random) * u64::from(range.len)) >> 32) as u32;
-    <Ip<N> as Family<N>>::slots().get(slot).copied()
+    unsafe { bpf_get_prandom_u32() }
 }
 
 /// The backend `id`, if there is one.

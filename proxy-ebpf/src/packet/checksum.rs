@@ -46,9 +46,27 @@ pub fn address_difference<const N: usize>(from: &Addr<N>, to: &Addr<N>) -> u32 {
 /// equation 3).
 #[inline(always)]
 pub fn replace_word(checksum: u16, from: u32, to: u32) -> u16 {
-    let sum = fold(u64::from(!checksum) + u64::from(!from) + u64::from(to));
+    !fold_word(u64::from(!checksum) + u64::from(!from) + u64::from(to))
+}
+
+/// The sum of an address's words.
+#[inline(always)]
+pub fn sum<const N: usize>(addr: &Addr<N>) -> u64 {
+    let mut sum: u64 = 0;
+    let mut i = 0;
+    while i < N / 4 {
+        sum += u64::from(addr.word(i));
+        i += 1;
+    }
+    sum
+}
+
+/// Folds a sum to 16 bits, as a checksum has them.
+#[inline(always)]
+pub fn fold_word(sum: u64) -> u16 {
+    let sum = fold(sum);
     let sum = (sum & 0xffff) + (sum >> 16);
-    !(((sum & 0xffff) + (sum >> 16)) as u16)
+    ((sum & 0xffff) + (sum >> 16)) as u16
 }
 
 /// Folds a sum of 32-bit words to 32 bits, which is still congruent modulo 0xffff.

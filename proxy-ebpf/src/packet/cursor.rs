@@ -1,4 +1,5 @@
-//! Reading and writing packet bytes: the one place that touches a socket buffer.
+//! Reading and writing packet bytes: the one place that touches a socket buffer. (For XDP, where a
+//! packet has none yet: [`super::frame`].)
 //!
 //! Reads go straight to the packet where they can, and through a helper for what lies outside the
 //! linear part. Writes always go through helpers: a program with direct writes would unshare every
@@ -13,8 +14,34 @@ use aya_ebpf::{
     },
 };
 
+/// Where parsers that serve tc and XDP alike read a packet.
+pub trait Buffer {
+    /// How many of IPv6's extension headers are walked along.
+    const EXTENSIONS: usize;
+
+    /// Bytes of the packet, from the link-layer header on.
+    fn len(&self) -> usize;
+    /// Copies a `T`, a plain structure of bytes, out of the packet.
+    fn read<T: Copy>(&self, offset: usize) -> Option<T>;
+}
+
+impl Buffer for Skb {
+    /// RFC 8200 recommends one of each; a chain longer than this is not worth a program's time.
+    const EXTENSIONS: usize = 6;
+
+    #[inline(always)]
+    fn len(&self) -> usize {
+        Self::len(self)
+    }
+
+    #[inline(always)]
+    fn read<T: Copy>(&self, offset: usize) -> Option<T> {
+        Self::read(self, offset)
+    }
+}
+
 /// The farthest that direct reads go: bounds that the verifier can see.
-const MAX_OFFSET: usize = 0xff;
+pub const MAX_OFFSET: usize = 0xff;
 
 /// The bits of `tc_index` that are ours.
 const NOTE: u32 = 0xff00;

@@ -2,7 +2,10 @@
 
 use sluice_common::net::V4;
 
-use super::{Fragment, Packet, cursor::Skb};
+use super::{
+    Fragment, Packet,
+    cursor::{Buffer, Skb},
+};
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -18,7 +21,7 @@ struct Ipv4 {
 }
 
 /// Bytes of a header without options.
-const MINIMUM: usize = 20;
+pub const MINIMUM: usize = 20;
 
 /// The offset of a fragment, without its three flags.
 const FRAGMENT_OFFSET: u16 = 0x1fff;
@@ -27,14 +30,14 @@ const MORE_FRAGMENTS: u16 = 0x2000;
 
 /// Parses the header at `packet.l3`. Options are allowed.
 #[inline(always)]
-pub fn parse(skb: &Skb, packet: &mut Packet<V4>) -> Option<()> {
+pub fn parse(buffer: &impl Buffer, packet: &mut Packet<V4>) -> Option<()> {
     let l3 = usize::from(packet.l3);
-    let ip: Ipv4 = skb.read(l3)?;
+    let ip: Ipv4 = buffer.read(l3)?;
     let header = usize::from(ip.version_length & 15) * 4;
     if ip.version_length >> 4 != 4 || header < MINIMUM {
         return None;
     }
-    let present = skb.len() - l3;
+    let present = buffer.len() - l3;
     // Zero is a segmentation-offload packet of more than 64 KiB (BIG TCP, 6.3, b1a78b9b9886).
     let total = match u16::from_be_bytes(ip.total_length) {
         0 => present,
@@ -53,7 +56,7 @@ pub fn parse(skb: &Skb, packet: &mut Packet<V4>) -> Option<()> {
     };
     packet.fragment_id = [0, 0, ip.id[0], ip.id[1]];
     packet.key.proto = ip.proto;
-    packet.read_addresses(skb)
+    packet.read_addresses(buffer)
 }
 
 /// Bytes of the header at `l3`, unless it is a later fragment's.

@@ -2,7 +2,10 @@
 
 use sluice_common::net::V6;
 
-use super::{Fragment, Packet, cursor::Skb};
+use super::{
+    Fragment, Packet,
+    cursor::{Buffer, Skb},
+};
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -14,7 +17,7 @@ struct Ipv6 {
 }
 
 /// Bytes of the fixed header.
-const FIXED: usize = 40;
+pub const FIXED: usize = 40;
 /// Bytes of a fragment header.
 const FRAGMENT_HEADER: usize = 8;
 
@@ -34,18 +37,15 @@ pub const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION: u8 = 60;
 
-/// RFC 8200 recommends one of each; a chain longer than this is not worth a program's time.
-const MAX_EXTENSIONS: usize = 6;
-
 /// Parses the header at `packet.l3` and walks to the transport header.
 #[inline(always)]
-pub fn parse(skb: &Skb, packet: &mut Packet<V6>) -> Option<()> {
+pub fn parse<B: Buffer>(buffer: &B, packet: &mut Packet<V6>) -> Option<()> {
     let l3 = usize::from(packet.l3);
-    let ip: Ipv6 = skb.read(l3)?;
+    let ip: Ipv6 = buffer.read(l3)?;
     if ip.version[0] >> 4 != 6 {
         return None;
     }
-    let present = skb.len() - l3;
+    let present = buffer.len() - l3;
     // Zero is a jumbogram, which here is a segmentation-offload packet (BIG TCP, 5.19).
     let total = match u16::from_be_bytes(ip.payload_length) {
         0 => present,
@@ -61,11 +61,11 @@ pub fn parse(skb: &Skb, packet: &mut Packet<V6>) -> Option<()> {
         fragment_offset: 0,
         id: [0; 4],
     };
-    for _ in 0..MAX_EXTENSIONS {
+    for _ in 0..B::EXTENSIONS {
         if !chain.goes_on() {
             break;
         }
-        chain.step(skb)?;
+        chain.step(buffer)?;
     }
     if chain.goes_on() {
         return None;
@@ -76,7 +76,7 @@ pub fn parse(skb: &Skb, packet: &mut Packet<V6>) -> Option<()> {
     packet.fragment_offset = chain.fragment_offset;
     packet.fragment_id = chain.id;
     packet.key.proto = chain.proto;
-    packet.read_addresses(skb)
+    packet.read_addresses(buffer)
 }
 
 /// The type and the place of what follows the fragment header at `offset`. `None`: it is not the
@@ -112,8 +112,8 @@ impl Chain {
 
     /// Steps over one extension header.
     #[inline(always)]
-    fn step(&mut self, skb: &Skb) -> Option<()> {
-        let extension: Extension = skb.read(self.offset)?;
+    fn step(&mut self, buffer: &impl Buffer) -> Option<()> {
+        let extension: Extension = buffer.read(self.offset)?;
         let length = match self.proto {
             FRAGMENT => {
                 self.fragment_offset = u16::from_be_bytes(extension.rest) & !7;
@@ -122,7 +122,7 @@ impl Chain {
                     field if field & 1 != 0 => Fragment::First,
                     _ => Fragment::Whole,
                 };
-                self.id = skb.read(self.offset + 4)?;
+                self.id = buffer.read(self.offset + 4)?;
                 FRAGMENT_HEADER
             }
             AUTHENTICATION => (usize::from(extension.length) + 2) * 4,

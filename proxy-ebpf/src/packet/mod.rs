@@ -5,6 +5,7 @@ pub mod crc32c;
 pub mod cursor;
 pub mod early;
 pub mod fragment;
+pub mod frame;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
@@ -17,7 +18,7 @@ use sluice_common::{
 };
 
 use crate::family::{Family, Ip};
-use cursor::Skb;
+use cursor::{Buffer, Skb};
 
 /// The first bytes of TCP, UDP and SCTP alike.
 #[repr(C)]
@@ -48,6 +49,8 @@ const UDP_HEADER: u32 = 8;
 const SCTP_HEADER: u32 = 12;
 /// The chunk that begins an association.
 const SCTP_INIT: u8 = 1;
+/// The chunk that answers it.
+const SCTP_INIT_ACK: u8 = 2;
 
 /// Which part of a datagram a packet is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,9 +91,9 @@ where
     /// Parses the IP header at `l3`. `None`: none, or not as long as it claims to be, which is the
     /// receiver's affair.
     #[inline(always)]
-    pub fn parse(skb: &Skb, l3: usize, direction: u8) -> Option<Self> {
+    pub fn parse(buffer: &impl Buffer, l3: usize, direction: u8) -> Option<Self> {
         let mut packet = Self::empty(l3, direction);
-        <Ip<N> as Family<N>>::header(skb, &mut packet)?;
+        <Ip<N> as Family<N>>::header(buffer, &mut packet)?;
         Some(packet)
     }
 
@@ -132,6 +135,13 @@ where
         Some(packet)
     }
 
+    /// Whether there is anything between the fixed part of the IP header and the transport header:
+    /// options, or extension headers.
+    #[inline(always)]
+    pub fn has_extensions(&self) -> bool {
+        usize::from(self.l4 - self.l3) != <Ip<N> as Family<N>>::HEADER
+    }
+
     /// Whether the packet is an ICMP message of its family.
     #[inline(always)]
     pub fn is_icmp(&self) -> bool {
@@ -163,23 +173,23 @@ where
 
     /// Copies the addresses of the IP header, which stand in the key as they do in the packet.
     #[inline(always)]
-    fn read_addresses(&mut self, skb: &Skb) -> Option<()> {
+    fn read_addresses(&mut self, buffer: &impl Buffer) -> Option<()> {
         let offset = usize::from(self.l3) + <Ip<N> as Family<N>>::SRC_OFFSET;
-        let pair: [Addr<N>; 2] = skb.read(offset)?;
+        let pair: [Addr<N>; 2] = buffer.read(offset)?;
         [self.key.src, self.key.dst] = pair;
         Some(())
     }
 
     #[inline(always)]
-    fn read_ports(&mut self, skb: &Skb) -> Option<()> {
-        let ports: Ports = skb.read(usize::from(self.l4))?;
+    fn read_ports(&mut self, buffer: &impl Buffer) -> Option<()> {
+        let ports: Ports = buffer.read(usize::from(self.l4))?;
         (self.key.src_port, self.key.dst_port) = (ports.src, ports.dst);
         Some(())
     }
 
     /// Reads the transport header. `None`: another transport, or too short.
     #[inline(always)]
-    pub fn transport(&mut self, skb: &Skb) -> Option<()> {
+    pub fn transport(&mut self, buffer: &impl Buffer) -> Option<()> {
         let minimum = match self.key.proto {
             proto::TCP => TCP_HEADER,
             proto::UDP => UDP_HEADER,
@@ -189,16 +199,16 @@ where
         if self.payload < minimum {
             return None;
         }
-        self.read_ports(skb)?;
+        self.read_ports(buffer)?;
         if self.key.proto == proto::TCP {
-            let control: TcpControl = skb.read(usize::from(self.l4) + 12)?;
+            let control: TcpControl = buffer.read(usize::from(self.l4) + 12)?;
             let length = u32::from(control.offset >> 4) * 4;
             if length < TCP_HEADER || length > self.payload {
                 return None;
             }
             self.control = control.flags;
         } else if self.key.proto == proto::SCTP {
-            let [chunk, _]: [u8; 2] = skb.read(usize::from(self.l4) + SCTP_HEADER as usize)?;
+            let [chunk, _]: [u8; 2] = buffer.read(usize::from(self.l4) + SCTP_HEADER as usize)?;
             self.control = chunk;
         }
         Some(())
@@ -212,6 +222,17 @@ where
             proto::TCP => self.control & (tcp::SYN | tcp::ACK | tcp::RST) == tcp::SYN,
             proto::SCTP => self.control == SCTP_INIT,
             _ => true,
+        }
+    }
+
+    /// Whether the packet answers the one that began its connection: a service's client never sends
+    /// such a one.
+    #[inline(always)]
+    pub fn answers_first(&self) -> bool {
+        match self.key.proto {
+            proto::TCP => self.control & (tcp::SYN | tcp::ACK) == tcp::SYN | tcp::ACK,
+            proto::SCTP => self.control == SCTP_INIT_ACK,
+            _ => false,
         }
     }
 }

@@ -146,17 +146,17 @@ impl Call {
         }
     }
 
+    /// The socket's number, low half first: no other socket ever has it.
+    #[inline(always)]
+    pub fn cookie(&self) -> [u32; 2] {
+        // SAFETY: the context is the one that the program was called with.
+        let cookie = unsafe { bpf_get_socket_cookie(self.raw.cast()) };
+        [cookie as u32, (cookie >> 32) as u32]
+    }
+
     /// The socket's key in SOCKETS for a peer.
     #[inline(always)]
     pub fn key<const N: usize>(&self, addr: Addr<N>, port: Port, direction: u8) -> SocketKey<N> {
-        // SAFETY: the context is the one that the program was called with.
-        let cookie = unsafe { bpf_get_socket_cookie(self.raw.cast()) };
-        SocketKey {
-            cookie: [cookie as u32, (cookie >> 32) as u32],
-            addr,
-            port,
-            proto: self.proto(),
-            direction,
-        }
+        SocketKey { cookie: self.cookie(), addr, port, proto: self.proto(), direction }
     }
 }

@@ -3,6 +3,7 @@
 use aya_ebpf::bindings::BPF_ANY;
 use sluice_common::{
     frontend::flags::{ENDPOINT, NODE_ALLOWED, SOURCE_RANGES},
+    hash,
     iface::addr_flags::{LOOPBACK, NODE_PORTS},
     net::{Addr, Port, proto},
     reason::Reason,
@@ -113,7 +114,8 @@ where
     if client.is_unspecified() {
         client = call.namespace();
     }
-    let flow = match select::backend(frontend, &client, select::Source::Node) {
+    let point = || hash::of_socket(call.cookie());
+    let flow = match select::backend(frontend, &client, select::Source::Node, point) {
         Ok(flow) => flow,
         Err(reason) => return Some(Err(reason)),
     };

@@ -20,7 +20,7 @@ use crate::{
         create::{create, forget},
         handshake,
     },
-    lb::{cluster_ip, lookup, select},
+    lb::{cluster_ip, lookup, resume, select},
     packet::{
         Packet,
         cursor::Skb,
@@ -58,7 +58,10 @@ impl Hook for Ingress {
             reason = Reason::Rechosen;
         }
         if !packet.begins() {
-            return None;
+            if !resume::may_be_needed() || !resume::is_possible(packet) {
+                return None;
+            }
+            reason = Reason::Resumed;
         }
         begin(skb, packet, device, reason)
     }
@@ -175,7 +178,8 @@ where
     if device.is_upper && flow.flags & MASQUERADE == 0 {
         flow.flags |= MASQUERADE | TURNING;
     }
-    if packet.key.proto == proto::TCP && !handshake::admits(&packet.key.src) {
+    let shakes_hands = packet.key.proto == proto::TCP && reason != Reason::Resumed;
+    if shakes_hands && !handshake::admits(&packet.key.src) {
         // Direct traffic is held back by nobody; it only has no claim.
         return if frontend.flags & ENDPOINT != 0 { None } else { Some(Reason::HalfOpen) };
     }
@@ -206,7 +210,8 @@ where
             return Err(Reason::SourceRange);
         }
         let source = select::source(&packet.key.src, skb.ifindex());
-        return select::backend(frontend, &packet.key.src, source).map(Some);
+        let point = || resume::point(&packet.key);
+        return select::backend(frontend, &packet.key.src, source, point).map(Some);
     }
     if device.is_upper {
         return Ok(None);

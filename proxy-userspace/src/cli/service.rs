@@ -1,6 +1,9 @@
 //! `sluice service list`: the frontends, as the programs see them.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use serde::Serialize;
 use sluice_common::{
@@ -13,7 +16,7 @@ use sluice_common::{
 use super::output::{Output, ToIp, protocol, service_name, socket};
 use crate::{
     dataplane::aya::{Error, pin::Pins, read::read_mirror},
-    model::{mirror::FamilyMirror, text::sources},
+    model::{mirror::FamilyMirror, spec::Algorithm, text::sources},
 };
 
 /// A frontend.
@@ -29,6 +32,8 @@ pub struct Row {
     pub kind: &'static str,
     /// Which range outsiders use: Cluster or Local.
     pub policy: &'static str,
+    /// How a backend is chosen: random or maglev.
+    pub algorithm: &'static str,
     /// Session affinity timeout in seconds; 0 without.
     pub affinity_timeout: u32,
     /// Who may come: loadBalancerSourceRanges (A53); `null` when everybody may.
@@ -43,8 +48,17 @@ pub struct Row {
 
 /// The list as text.
 pub fn list(bpf_root: &Path, output: Output) -> Result<String, Error> {
-    let header =
-        ["SERVICE", "FRONTEND", "PROTO", "KIND", "POLICY", "AFFINITY", "SOURCES", "BACKENDS"];
+    let header = [
+        "SERVICE",
+        "FRONTEND",
+        "PROTO",
+        "KIND",
+        "POLICY",
+        "ALGORITHM",
+        "AFFINITY",
+        "SOURCES",
+        "BACKENDS",
+    ];
     output.print(&rows(bpf_root)?, &header, |row| {
         let local = row.policy == "Local";
         let backends = if local { &row.local_backends } else { &row.backends };
@@ -58,6 +72,7 @@ pub fn list(bpf_root: &Path, output: Output) -> Result<String, Error> {
             row.protocol.clone(),
             row.kind.to_owned(),
             row.policy.to_owned(),
+            row.algorithm.to_owned(),
             affinity,
             row.source_ranges.as_ref().map_or_else(|| "any".to_owned(), |ranges| listed(ranges)),
             listed(backends),
@@ -100,6 +115,7 @@ where
         protocol: protocol(key.proto),
         kind: kind(key, frontend),
         policy: if frontend.flags & flags::LOCAL_POLICY == 0 { "Cluster" } else { "Local" },
+        algorithm: algorithm(frontend).name(),
         affinity_timeout: frontend.affinity_timeout,
         source_ranges: (frontend.flags & flags::SOURCE_RANGES != 0)
             .then(|| sources(mirror, frontend.service).collect()),
@@ -122,22 +138,26 @@ fn kind<const N: usize>(key: &FrontendKey<N>, frontend: &Frontend) -> &'static s
     }
 }
 
-/// The different backends of a range, in their order.
+fn algorithm(frontend: &Frontend) -> Algorithm {
+    match frontend.flags & flags::HASHED != 0 {
+        true => Algorithm::Maglev,
+        false => Algorithm::Random,
+    }
+}
+
+/// The different backends of a range, by address.
 fn resolve<const N: usize>(range: Range, mirror: &FamilyMirror<N>) -> Vec<String>
 where
     Addr<N>: ToIp,
 {
-    let mut found = Vec::new();
-    for (_, id) in mirror.slots.range(range.start..range.start.saturating_add(range.len)) {
-        let text = match mirror.backends.get(id) {
-            Some(backend) => describe(&backend.addr, backend.port, backend.flags),
-            None => format!("missing #{id}"),
-        };
-        if !found.contains(&text) {
-            found.push(text);
-        }
-    }
-    found
+    let slots = mirror.slots.range(range.start..range.start.saturating_add(range.len));
+    let ids: BTreeSet<u32> = slots.map(|(_, id)| *id).collect();
+    let (there, missing): (Vec<u32>, Vec<u32>) =
+        ids.into_iter().partition(|id| mirror.backends.contains_key(id));
+    let mut found: Vec<_> = there.iter().filter_map(|id| mirror.backends.get(id)).collect();
+    found.sort_by_key(|backend| (backend.addr, backend.port));
+    let known = found.iter().map(|b| describe(&b.addr, b.port, b.flags));
+    known.chain(missing.iter().map(|id| format!("missing #{id}"))).collect()
 }
 
 fn describe(addr: &impl ToIp, port: Port, flags: u8) -> String {
@@ -195,7 +215,7 @@ mod tests {
             frontends: [
                 (key, frontend(0)),
                 (endpoint, frontend(flags::ENDPOINT)),
-                (balancer, frontend(flags::EXTERNAL | flags::SOURCE_RANGES)),
+                (balancer, frontend(flags::EXTERNAL | flags::SOURCE_RANGES | flags::HASHED)),
                 (mark, frontend(flags::CLUSTER_IP)),
             ]
             .into(),
@@ -211,6 +231,7 @@ mod tests {
         let rows = family(&mirror, &names, true);
         assert_eq!(rows.len(), 2, "marks are no services");
         assert!(rows[0].rejects_unknown_ports && !rows[1].rejects_unknown_ports, "A51");
+        assert_eq!([rows[0].algorithm, rows[1].algorithm], ["random", "maglev"]);
         assert_eq!(rows[0].source_ranges, None, "A53");
         assert_eq!(rows[1].source_ranges, Some(vec!["10.0.0.0/8".to_owned()]), "A53");
         assert!(!family(&mirror, &names, false)[0].rejects_unknown_ports, "A102");

@@ -8,11 +8,11 @@ use clap::{
 use sluice_common::limits;
 
 use super::{
-    SocketLb, UnknownClusterIp,
+    SocketLb, UnknownClusterIp, Xdp,
     args::{self, go_bool},
     kube_flags::KubeFlags,
 };
-use crate::cli::Output;
+use crate::{cli::Output, model::spec::Algorithm};
 
 /// An eBPF service proxy for Kubernetes, in kube-proxy's place, with any CNI.
 ///
@@ -60,10 +60,18 @@ pub struct Flags {
     /// Whose sockets are translated when they connect; other traffic is translated by packet.
     #[arg(long, value_enum, default_value = "host")]
     pub socket_lb: SocketLb,
+    /// Whether XDP forwards, on the node's uplinks, what belongs to flows between a client and a
+    /// backend that are both elsewhere. Attaching may interrupt a network card for a moment.
+    #[arg(long, value_enum, default_value = "off")]
+    pub xdp: Xdp,
     /// What to do with traffic to a cluster IP's unknown port (reject) or to an unallocated cluster
     /// IP (drop); kube-proxy's iptables mode ignores both.
     #[arg(long, value_enum, default_value = "reject")]
     pub unknown_cluster_ip: UnknownClusterIp,
+    /// How backends are chosen for Services without the annotation sluice.io/lb-algorithm: random, or
+    /// maglev: by a hash of the client's address and port, from the same table on every node.
+    #[arg(long, value_name = "NAME", default_value = Algorithm::Random.name())]
+    pub lb_algorithm: Algorithm,
     /// Folder for pinned maps, programs and links, on a bpffs.
     #[arg(long, value_name = "DIR", default_value = DEFAULT_BPF_ROOT)]
     pub bpf_root: PathBuf,

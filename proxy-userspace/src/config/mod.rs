@@ -20,6 +20,7 @@ use std::{
 
 use ipnet::IpNet;
 
+use crate::model::spec::Algorithm;
 pub use effective::MODE;
 use file::KubeProxyConfiguration;
 pub use flags::{Command, Flags, GivenFlag, ListArgs, Sizes};
@@ -63,6 +64,20 @@ pub enum SocketLb {
     All,
 }
 
+/// Where XDP forwards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Xdp {
+    /// Nowhere.
+    #[default]
+    Off,
+    /// On network cards whose driver runs XDP programs.
+    Auto,
+    /// On every uplink, in the driver.
+    Native,
+    /// On every uplink, in the network stack: slower than tc on most machines, for tests.
+    Generic,
+}
+
 /// What becomes of traffic to a port that a cluster IP does not have, and to an address of a
 /// ServiceCIDR that no Service has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -102,8 +117,12 @@ pub struct Config {
     pub cgroup_root: Option<PathBuf>,
     /// Whose sockets are served.
     pub socket_lb: SocketLb,
+    /// Where XDP forwards.
+    pub xdp: Xdp,
     /// What becomes of traffic to cluster IPs and ports that no Service has.
     pub unknown_cluster_ip: UnknownClusterIp,
+    /// How backends are chosen for Services that do not say.
+    pub lb_algorithm: Algorithm,
     /// Sizes of the maps.
     pub sizes: Sizes,
     /// Verbosity of the log.
@@ -172,7 +191,9 @@ impl Config {
             bpf_root: flags.bpf_root,
             cgroup_root: flags.cgroup_root,
             socket_lb: flags.socket_lb,
+            xdp: flags.xdp,
             unknown_cluster_ip: flags.unknown_cluster_ip,
+            lb_algorithm: flags.lb_algorithm,
             sizes: flags.sizes,
             verbosity: verbosity(flags.v, &kube),
             json_log: check::json_log(&kube, &names)?,

@@ -13,7 +13,7 @@ use sluice_common::{
 use crate::{
     config::{Config, DetectLocal, SocketLb, UnknownClusterIp},
     dataplane::aya::load,
-    model::{limits::Limits, spec::NodeSpec},
+    model::{ModelConfig, limits::Limits, spec::NodeSpec},
     node::{self, NodePortAddresses, NodeState, PodInterfaces},
 };
 
@@ -76,15 +76,16 @@ pub(super) fn load_options(config: &Config) -> load::Options {
     }
 }
 
-/// What the model may put into them.
-pub(crate) fn limits(config: &Config) -> Limits {
-    Limits {
+/// What the model is told once.
+pub(crate) fn model_config(config: &Config) -> ModelConfig {
+    let limits = Limits {
         frontends: config.sizes.max_frontends,
         slots: config.sizes.max_slots,
         backends: config.sizes.max_backends,
         services: config.sizes.max_services,
         prefixes: config.sizes.max_prefixes,
-    }
+    };
+    ModelConfig { node_name: config.node_name.clone(), limits, algorithm: config.lb_algorithm }
 }
 
 /// What the node's watch has to know.

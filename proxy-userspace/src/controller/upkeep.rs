@@ -5,7 +5,7 @@ use std::{fmt::Write, time::Duration};
 
 use super::Controller;
 use crate::{
-    dataplane::audit::audit,
+    dataplane::{TABLES, audit::audit},
     model::{
         mirror::Mirror,
         problem::{Problem, Subject},
@@ -24,6 +24,11 @@ impl Controller {
             self.follow_node(self.node_state.clone());
         }
         let mut repaired = findings.repaired.clone();
+        let spoiled = self.model.distrust_tables(found);
+        if spoiled > 0 {
+            repaired.insert(TABLES, spoiled);
+            self.write();
+        }
         if tables > 0 {
             repaired.insert("interfaces or node addresses", tables);
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::model::{
     Model,
     op::{MapOp, Op},
-    plan::Plan,
+    plan::{Build, Plan},
 };
 
 /// Why a map did not take a write.
@@ -38,6 +38,9 @@ pub trait Maps {
 
     /// Whether the maps are already as this write would leave them.
     fn holds(&self, op: &Op) -> Result<bool, WriteError>;
+
+    /// Has a table written, and returns its checksum. `None`: others do it, and will tell.
+    fn build(&mut self, build: &Build) -> Option<Result<u64, WriteError>>;
 }
 
 /// What became of a plan.
@@ -68,6 +71,19 @@ pub fn apply(plan: &Plan, maps: &mut impl Maps, model: &mut Model) -> Report {
     let mut report = Report::default();
     let mut tried: BTreeMap<&str, usize> = BTreeMap::new();
     let mut failed: BTreeMap<(&str, WriteError), usize> = BTreeMap::new();
+    for build in &plan.tables {
+        model.gave(build);
+        let Some(outcome) = maps.build(build) else { continue };
+        *tried.entry(TABLES).or_default() += 1;
+        model.built(build, outcome.as_ref().ok().copied());
+        match outcome {
+            Ok(_) => report.written += 1,
+            Err(error) => {
+                report.failed += 1;
+                *failed.entry((TABLES, error)).or_default() += 1;
+            }
+        }
+    }
     for op in plan.ops() {
         if !model.allows(&op) {
             report.deferred += 1;
@@ -95,6 +111,9 @@ pub fn apply(plan: &Plan, maps: &mut impl Maps, model: &mut Model) -> Report {
         .collect();
     report
 }
+
+/// What an operator calls the things that a [`Build`] is about.
+pub const TABLES: &str = "Maglev tables";
 
 /// What an operator calls the things that a write is about.
 pub(super) fn words(op: &Op) -> &'static str {

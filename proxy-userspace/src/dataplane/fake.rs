@@ -3,7 +3,10 @@
 //! It proves the order of the writes, and that failures are survived. It does not prove what the
 //! kernel's programs make of the maps.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use sluice_common::{
     backend::Backend,
@@ -13,8 +16,11 @@ use sluice_common::{
 
 use super::apply::{Maps, WriteError};
 use crate::model::{
+    built::checksum,
+    maglev,
     mirror::{FamilyMirror, Mirror},
     op::{MapOp, Op},
+    plan::Build,
     quarantine::GRACE,
 };
 
@@ -91,6 +97,26 @@ impl Maps for FakeMaps {
         Ok(())
     }
 
+    fn build(&mut self, build: &Build) -> Option<Result<u64, WriteError>> {
+        self.writes += 1;
+        if self.fault.is_some_and(|fails| fails(self.writes)) {
+            let cause = format!("injected at write {}", self.writes);
+            return Some(Err(WriteError::Failed { map: "FAKE", cause }));
+        }
+        let ids = maglev::table(&build.members);
+        let start = build.range.start;
+        let early = match build.v6 {
+            false => fill(&mut self.content.v4, &self.retired4, self.now, start, &ids),
+            true => fill(&mut self.content.v6, &self.retired6, self.now, start, &ids),
+        };
+        self.violations.extend(early);
+        if ids.len() != build.range.len as usize {
+            self.violations.push(format!("a table of {} in {:?}", ids.len(), build.range));
+        }
+        self.check();
+        Some(Ok(checksum(ids.into_iter())))
+    }
+
     fn holds(&self, op: &Op) -> Result<bool, WriteError> {
         let content = &self.content;
         Ok(match op {
@@ -101,6 +127,23 @@ impl Maps for FakeMaps {
             Op::V6(op) => holds(&content.v6, op),
         })
     }
+}
+
+/// Fills a range that no frontend names, or that holds the same already.
+fn fill<const N: usize>(
+    maps: &mut FamilyMirror<N>,
+    retired: &Retired,
+    now: Duration,
+    start: u32,
+    ids: &[u32],
+) -> Option<String> {
+    let slots = start..start.saturating_add(ids.len() as u32);
+    let same = slots.clone().zip(ids).all(|(slot, id)| maps.slots.get(&slot) == Some(id));
+    maps.slots.extend(slots.clone().zip(ids.iter().copied()));
+    let mut named = maps.frontends.values().flat_map(|f| [f.cluster, f.local]);
+    let used = named.any(|r| r.len > 0 && r.start < slots.end && slots.start < r.start + r.len);
+    let recent = retired.range(slots).any(|(_, since)| now - *since < GRACE);
+    (!same && (used || recent)).then(|| format!("table {start} was written too early"))
 }
 
 fn holds<const N: usize>(maps: &FamilyMirror<N>, op: &MapOp<N>) -> bool {
@@ -159,8 +202,13 @@ fn slots(frontend: &Frontend) -> impl Iterator<Item = u32> {
 fn find<const N: usize>(maps: &FamilyMirror<N>) -> Vec<String> {
     let mut violations = Vec::new();
     for (key, frontend) in &maps.frontends {
-        for slot in slots(frontend) {
-            violations.extend(fault_of(maps, key, frontend, slot));
+        for Range { start, len } in [frontend.cluster, frontend.local] {
+            let slots = maps.slots.range(start..start.saturating_add(len));
+            if slots.clone().count() != len as usize {
+                violations.push(format!("{key:?} names {len} slots at {start}, not all filled"));
+            }
+            let ids: BTreeSet<u32> = slots.map(|(_, id)| *id).collect();
+            violations.extend(ids.iter().find_map(|id| fault_of(maps, key, frontend, *id)));
         }
     }
     violations
@@ -178,12 +226,9 @@ fn fault_of<const N: usize>(
     maps: &FamilyMirror<N>,
     key: &FrontendKey<N>,
     frontend: &Frontend,
-    slot: u32,
+    id: u32,
 ) -> Option<String> {
-    let Some(id) = maps.slots.get(&slot) else {
-        return Some(format!("{key:?} names slot {slot}, which is not filled"));
-    };
-    let backend: Option<&Backend<N>> = maps.backends.get(id).filter(|b| b.flags != 0);
+    let backend: Option<&Backend<N>> = maps.backends.get(&id).filter(|b| b.flags != 0);
     match backend {
         None => Some(format!("{key:?} leads to backend {id}, which is not there")),
         Some(b) if b.service != frontend.service => {

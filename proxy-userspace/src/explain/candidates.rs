@@ -1,10 +1,12 @@
 //! Whom a packet may reach, and what follows from its being one of them: A32–A34, A46, A71.
 
 use sluice_common::{
+    backend::Backend,
     frontend::{
-        Frontend,
-        flags::{EXTERNAL, LOCAL_POLICY},
+        Frontend, Range,
+        flags::{EXTERNAL, HASHED, LOCAL_POLICY},
     },
+    hash,
     net::Addr,
 };
 
@@ -47,11 +49,55 @@ pub(super) fn forward<const N: usize>(
         );
         steps.rule("A71", text);
     }
+    let candidates = hashed((side, packet), frontend, range, candidates, &mut steps);
     let own = candidates.iter().filter(|backend| backend.addr == packet.src).count();
+    if candidates.is_empty() {
+        return end(Verdict::Drop, service, steps);
+    }
     let hairpin = hairpin(own, candidates.len(), &packet.src, &mut steps);
     let masquerade = allowed.masquerade || hairpin;
     let backends = candidates.iter().map(socket).collect();
     Answer { verdict: Verdict::Forward, backends, masquerade, service, steps: steps.finish() }
+}
+
+/// The candidate that the service's Maglev table has for the packet's flow, where it can be told;
+/// else all of them.
+fn hashed<const N: usize>(
+    (side, packet): (&Side<'_, N>, &Packet<N>),
+    frontend: &Frontend,
+    range: Range,
+    candidates: Vec<Backend<N>>,
+    steps: &mut Steps,
+) -> Vec<Backend<N>> {
+    let sticks = frontend.affinity_timeout != 0;
+    if frontend.flags & HASHED == 0 {
+        return candidates;
+    }
+    if side.own(&packet.src).is_some() {
+        steps.note("maglev: a process of the node gets an endpoint by its socket's number");
+        return candidates;
+    }
+    let (point, what) = match (sticks, packet.src_port) {
+        (true, _) => (hash::of_client(&packet.src), "address, unless affinity remembers it,"),
+        (false, Some(port)) => {
+            let point = hash::of_flow(&packet.src, port, packet.port, packet.proto);
+            (point, "address and port")
+        }
+        (false, None) => {
+            steps.note("maglev: the client's port decides; name one with --from-port");
+            return candidates;
+        }
+    };
+    let chosen = side.at(range.slot(point));
+    match chosen {
+        Some(backend) => steps.note(format!(
+            "maglev: the client's {what} leads to {}, on every node",
+            socket(&backend)
+        )),
+        None => steps.note("maglev: the slot that the flow leads to names no backend"),
+    }
+    // With affinity, a client that is remembered goes on to where it went.
+    if sticks { candidates } else { chosen.into_iter().collect() }
 }
 
 /// A34.

@@ -70,6 +70,8 @@ pub enum Detection {
 pub struct Question {
     /// Where it is from.
     pub source: IpAddr,
+    /// Its source port, if known: a Maglev table leads each to one backend.
+    pub source_port: Option<u16>,
     /// What IFACES says of the interface it enters by; 0 when it enters by none.
     pub input: u32,
     /// Where it wants to go; of the source's family.
@@ -135,6 +137,7 @@ fn ask<const N: usize>(side: Side<'_, N>, question: &Question) -> Answer {
     let packet = Packet {
         src,
         dst,
+        src_port: question.source_port.map(Port::new),
         port: Port::new(question.destination.port()),
         proto: family::number(question.protocol),
         input: question.input,

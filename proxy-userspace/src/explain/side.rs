@@ -27,6 +27,8 @@ use crate::model::{
 pub(super) struct Packet<const N: usize> {
     pub(super) src: Addr<N>,
     pub(super) dst: Addr<N>,
+    /// The source port, if known.
+    pub(super) src_port: Option<Port>,
     pub(super) port: Port,
     pub(super) proto: u8,
     /// Flags of the interface it enters by.
@@ -114,14 +116,18 @@ impl<'a, const N: usize> Side<'a, N> {
         let mut found: BTreeMap<(Addr<N>, Port), Backend<N>> = BTreeMap::new();
         let mut missing = 0;
         for slot in range.start..range.start.saturating_add(range.len) {
-            let id = self.maps.slots.get(&slot);
-            let backend = id.and_then(|id| self.maps.backends.get(id)).filter(|b| b.flags != 0);
-            match backend {
-                Some(backend) => drop(found.insert((backend.addr, backend.port), *backend)),
+            match self.at(slot) {
+                Some(backend) => drop(found.insert((backend.addr, backend.port), backend)),
                 None => missing += 1,
             }
         }
         (found.into_values().collect(), missing)
+    }
+
+    /// The backend of a slot.
+    pub(super) fn at(&self, slot: u32) -> Option<Backend<N>> {
+        let backend = self.maps.backends.get(self.maps.slots.get(&slot)?)?;
+        Some(*backend).filter(|backend| backend.flags != 0)
     }
 
     /// How the lists of a service port came about, where that is known.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::RangeInclusive,
+    ops::{Range, RangeInclusive},
 };
 
 /// A map's wanted and written content, and the keys where they may differ.
@@ -48,6 +48,14 @@ impl<K: Copy + Ord, V: Copy + PartialEq> Delta<K, V> {
     pub(super) fn release(&mut self, key: &K) {
         self.wanted.remove(key);
         self.touched.remove(key);
+    }
+
+    /// Forgets what the map holds there: something else is in charge.
+    pub(super) fn forget(&mut self, keys: Range<K>) {
+        let keys: Vec<K> = self.written.range(keys).map(|(key, _)| *key).collect();
+        for key in keys {
+            self.written.remove(&key);
+        }
     }
 
     /// Remembers that the map now holds this.

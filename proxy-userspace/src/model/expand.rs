@@ -15,7 +15,7 @@ use super::{
     endpoint::{Choice, Endpoints, Policy, Target, choose},
     family,
     sources::Guard,
-    spec::{ServicePort, ServiceSpec, TrafficPolicy},
+    spec::{Algorithm, ServicePort, ServiceSpec, TrafficPolicy},
     topology::Place,
     validate::usable,
 };
@@ -38,6 +38,8 @@ pub(super) struct Site<'a> {
     pub(super) addresses: &'a BTreeSet<IpAddr>,
     /// The node's primary addresses, at most one a family.
     pub(super) primary: &'a [IpAddr],
+    /// How backends are chosen for Services that do not say.
+    pub(super) algorithm: Algorithm,
 }
 
 /// What the maps should say about one service port, without ids and slots.
@@ -53,6 +55,8 @@ pub(super) struct Wanted<const N: usize> {
     pub(super) guard: Option<Guard<N>>,
     /// Its Service's cluster IPs, where ports that no Service has are rejected (A51).
     pub(super) cluster_ips: BTreeSet<Addr<N>>,
+    /// How a backend is chosen.
+    pub(super) algorithm: Algorithm,
     policy: Policy,
     affinity_timeout: u32,
 }
@@ -71,6 +75,7 @@ impl<const N: usize> Wanted<N> {
                 external: TrafficPolicy::Cluster,
                 exposed: false,
             },
+            algorithm: Algorithm::Random,
             affinity_timeout: 0,
         }
     }
@@ -93,6 +98,7 @@ impl<const N: usize> Wanted<N> {
             backends: backends(endpoints, &choice),
             choice,
             policy,
+            algorithm: spec.algorithm.unwrap_or(site.algorithm),
             affinity_timeout: spec.affinity_timeout,
         }
     }
@@ -116,7 +122,11 @@ impl<const N: usize> Wanted<N> {
             }
         };
         let affinity_timeout = self.affinity_timeout;
-        let flags = flags | rejects | self.guarding(&key.addr);
+        let chooses = match self.algorithm {
+            Algorithm::Random => 0,
+            Algorithm::Maglev => flags::HASHED,
+        };
+        let flags = flags | rejects | chooses | self.guarding(&key.addr);
         Frontend { service, flags, cluster, local, affinity_timeout }
     }
 

@@ -15,8 +15,8 @@ impl Model {
             // Arrays are full of values; those that are wanted are in use.
             ("BACKENDS_V4", self.v4.backends.delta.wanted().len()),
             ("BACKENDS_V6", self.v6.backends.delta.wanted().len()),
-            ("SLOTS_V4", self.v4.slots.delta.wanted().len()),
-            ("SLOTS_V6", self.v6.slots.delta.wanted().len()),
+            ("SLOTS_V4", self.v4.slots.len()),
+            ("SLOTS_V6", self.v6.slots.len()),
         ]
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct Frontends<const N: usize> {
     /// more.
     asked: Counts<u32>,
     leaving: Counts<u32>,
+    /// How many of the wanted ones are hashed.
+    hashed: usize,
     /// Keys that found the map full.
     refused: BTreeSet<FrontendKey<N>>,
     /// Keys whose claims may have become, or ceased to be, a problem.
@@ -53,6 +55,7 @@ impl<const N: usize> Frontends<N> {
             cluster_ips: Counts::default(),
             asked: Counts::default(),
             leaving: Counts::default(),
+            hashed: 0,
             refused: BTreeSet::new(),
             disputed: BTreeSet::new(),
         }
@@ -151,6 +154,11 @@ impl<const N: usize> Frontends<N> {
         self.leaving.contains(&service)
     }
 
+    /// Whether a frontend is to be hashed.
+    pub(super) fn has_hashed(&self) -> bool {
+        self.hashed > 0
+    }
+
     pub(super) fn pending(&self) -> impl Iterator<Item = (FrontendKey<N>, Option<Frontend>)> {
         self.delta.pending()
     }
@@ -218,6 +226,7 @@ impl<const N: usize> Frontends<N> {
     }
 
     fn count(&mut self, key: &FrontendKey<N>) {
+        self.hashed += usize::from(self.is_hashed(key));
         if let Some((service, leaves)) = self.asking(key) {
             self.asked.add(service);
             if leaves {
@@ -227,12 +236,17 @@ impl<const N: usize> Frontends<N> {
     }
 
     fn uncount(&mut self, key: &FrontendKey<N>) {
+        self.hashed -= usize::from(self.is_hashed(key));
         if let Some((service, leaves)) = self.asking(key) {
             self.asked.remove(&service);
             if leaves {
                 self.leaving.remove(&service);
             }
         }
+    }
+
+    fn is_hashed(&self, key: &FrontendKey<N>) -> bool {
+        self.delta.wanted().get(key).is_some_and(|wanted| wanted.flags & flags::HASHED != 0)
     }
 
     /// The service whose source ranges the map's frontend asks, and whether it is to ask none.

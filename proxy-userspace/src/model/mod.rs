@@ -5,6 +5,7 @@
 //! write and tells [`Model::wrote`] after each that succeeded. What failed is in the next plan.
 
 mod backends;
+pub mod built;
 mod counts;
 mod delta;
 mod endpoint;
@@ -16,6 +17,7 @@ pub mod health;
 mod ids;
 mod ledger;
 pub mod limits;
+pub mod maglev;
 pub mod mirror;
 pub mod name;
 mod node;
@@ -62,9 +64,9 @@ use mirror::Mirror;
 use name::{PortKey, Services};
 use objects::Objects;
 use op::Op;
-use plan::Plan;
+use plan::{Build, Plan};
 use problem::Problem;
-use spec::{Event, ObjectName};
+use spec::{Algorithm, Event, ObjectName};
 use tables::Tables;
 use update::Held;
 
@@ -75,6 +77,8 @@ pub struct ModelConfig {
     pub node_name: String,
     /// Sizes of the maps.
     pub limits: Limits,
+    /// How backends are chosen for Services that do not say.
+    pub algorithm: Algorithm,
 }
 
 /// What one service port has in the maps.
@@ -89,6 +93,7 @@ struct HeldPort {
 #[derive(Debug)]
 pub struct Model {
     node_name: String,
+    algorithm: Algorithm,
     zone: String,
     local_addresses: BTreeSet<IpAddr>,
     primary_addresses: Vec<IpAddr>,
@@ -123,6 +128,7 @@ impl Model {
         let limits = config.limits;
         Self {
             node_name: config.node_name,
+            algorithm: config.algorithm,
             zone: String::new(),
             local_addresses: BTreeSet::new(),
             primary_addresses: Vec::new(),
@@ -213,6 +219,28 @@ impl Model {
         }
     }
 
+    /// Takes note that somebody began to write a table of a plan.
+    pub fn gave(&mut self, build: &Build) {
+        match build.v6 {
+            false => self.v4.slots.built.gave(build.range),
+            true => self.v6.slots.built.gave(build.range),
+        }
+    }
+
+    /// Takes note that a table was written, with this checksum, or, with `None`, that it could not
+    /// be: then it is in the next plan.
+    pub fn built(&mut self, build: &Build, outcome: Option<u64>) {
+        match build.v6 {
+            false => self.v4.slots.built(build.range, outcome),
+            true => self.v6.slots.built(build.range, outcome),
+        }
+    }
+
+    /// Whether tables are being written, for which other writes may be waiting.
+    pub fn is_building(&self) -> bool {
+        self.v4.slots.built.has_pending() || self.v6.slots.built.has_pending()
+    }
+
     /// Tells the time, from any fixed start, so that what was retired long enough ago is reused.
     pub fn tick(&mut self, now: Duration) {
         self.wait_for_node(now);
@@ -260,6 +288,7 @@ impl Model {
             v4: self.v4.plan(),
             v6: self.v6.plan(),
             settings: self.pending_settings(),
+            tables: self.v4.builds().chain(self.v6.builds()).collect(),
             ..Plan::default()
         };
         for (id, name) in self.services.delta.pending() {

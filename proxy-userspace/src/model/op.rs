@@ -102,6 +102,7 @@ impl Plan {
     /// Number of writes.
     pub fn len(&self) -> usize {
         self.name_services.len()
+            + self.tables.len()
             + self.v4.len()
             + self.v6.len()
             + self.forget_services.len()

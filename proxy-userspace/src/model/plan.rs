@@ -7,12 +7,14 @@
 
 use sluice_common::{
     backend::Backend,
-    frontend::{Frontend, FrontendKey, flags},
+    frontend::{Frontend, FrontendKey, Range, flags},
     net::{V4, V6},
     prefix::PrefixKey,
     service::ServiceName,
     settings::Settings,
 };
+
+use super::maglev::Member;
 
 /// The writes for one address family, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,11 +42,25 @@ pub struct FamilyPlan<const N: usize> {
     pub retire_prefixes: Vec<PrefixKey<N>>,
 }
 
+/// A Maglev table to be written to a part of SLOTS that nothing else is written to. It takes a
+/// while, so nothing else waits for it but the frontends that are to name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Build {
+    /// Whether SLOTS_V6 is meant.
+    pub v6: bool,
+    /// The part.
+    pub range: Range,
+    /// Backends, by address.
+    pub members: Vec<Member>,
+}
+
 /// The writes that make the maps follow a change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Names to write before anything refers to them.
     pub name_services: Vec<(u32, ServiceName)>,
+    /// Tables to be written, before or after anything else.
+    pub tables: Vec<Build>,
     /// IPv4.
     pub v4: FamilyPlan<V4>,
     /// IPv6.

@@ -73,6 +73,7 @@ impl Model {
             place: Place { node: &self.node_name, zone: &self.zone },
             addresses: &self.local_addresses,
             primary: &self.primary_addresses,
+            algorithm: self.algorithm,
         };
         let slices = || self.objects.slices(name).map(|(_, slice)| slice);
         let owner = Owner { id, key: &key };

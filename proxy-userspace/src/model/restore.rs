@@ -32,7 +32,18 @@ impl Model {
             v6: family(&self.v6, &found.v6),
             forget_services: strange.copied().collect(),
             settings: self.settings.filter(|settings| found.settings != Some(*settings)),
+            tables: Vec::new(),
         }
+    }
+
+    /// Has the next plan write the Maglev tables once more that are not as they were written. They
+    /// are not in [`Self::restore`], because writing one takes a while. Returns how many there are.
+    pub fn distrust_tables(&mut self, found: &Mirror) -> usize {
+        if !self.is_settled() {
+            return 0;
+        }
+        self.v4.slots.built.distrust(&found.v4.slots)
+            + self.v6.slots.built.distrust(&found.v6.slots)
     }
 }
 

@@ -31,6 +31,9 @@ impl Model {
                 (Some(ports), None) | (None, Some(ports)) => ports,
                 (None, None) => NO_PORTS,
             };
+        if self.v4.frontends.has_hashed() || self.v6.frontends.has_hashed() {
+            settings.flags |= flags::HASHED_FRONTENDS;
+        }
         settings.services_v4 = hold(&mut settings.flags, flags::CLUSTER_IPS_V4, &self.v4);
         settings.services_v6 = hold(&mut settings.flags, flags::CLUSTER_IPS_V6, &self.v6);
         Some(settings)

@@ -17,6 +17,8 @@ pub(super) struct Shortage {
     pub(super) backends: usize,
     /// Choices of endpoints that found no slot.
     pub(super) slots: usize,
+    /// Lists that should be Maglev tables, or, where slots are short as well, longer lists.
+    pub(super) tables: usize,
     /// Source ranges beyond what one service port may have.
     pub(super) excess_sources: usize,
     /// Source ranges that found no room.
@@ -26,7 +28,7 @@ pub(super) struct Shortage {
 impl Shortage {
     /// Whether it may go away by itself when other Services take less.
     pub(super) fn may_pass(&self) -> bool {
-        self.backends + self.slots + self.sources > 0
+        self.backends + self.slots + self.tables + self.sources > 0
     }
 }
 
@@ -73,7 +75,21 @@ pub(super) fn problems(key: &PortKey, version: u8, short_of: &Shortage) -> Vec<P
         let text = format!("{count} IPv{version} endpoints of {key} get no traffic: {cause}");
         problem(key, format!("{text}; raise {flag}"))
     };
-    short.map(word).chain(sources(key, version, short_of)).collect()
+    short
+        .map(word)
+        .chain(tables(key, version, short_of))
+        .chain(sources(key, version, short_of))
+        .collect()
+}
+
+/// The flow's hash points into a plain list instead, which is the same on every node as well.
+fn tables(key: &PortKey, version: u8, short: &Shortage) -> Option<Problem> {
+    let is_short = short.tables > 0 && short.slots == 0;
+    let text = format!(
+        "no room for the Maglev table of {key}'s IPv{version} endpoints: when they change, most of \
+         its flows without an entry go to another; raise --max-slots"
+    );
+    is_short.then(|| problem(key, text))
 }
 
 /// A restricted address does not become an open one: what does not fit is kept out (A53).

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     net::{IpAddr, SocketAddr},
+    str::FromStr,
     time::Duration,
 };
 
@@ -45,6 +46,36 @@ pub enum TrafficPolicy {
     Local,
 }
 
+/// How a backend is chosen for a new flow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Algorithm {
+    /// Any, with equal chances (A38).
+    #[default]
+    Random,
+    /// By the hash of the client's address and port, from the same table on every node.
+    Maglev,
+}
+
+impl Algorithm {
+    /// Its name, for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Random => "random",
+            Self::Maglev => "maglev",
+        }
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = [Self::Random, Self::Maglev];
+        let found = known.into_iter().find(|algorithm| algorithm.name() == text);
+        found.ok_or_else(|| format!("{text:?} is neither random nor maglev"))
+    }
+}
+
 /// A Service that has rules: not headless, not ExternalName (A2), not another proxy's (A1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServiceSpec {
@@ -66,6 +97,8 @@ pub struct ServiceSpec {
     pub affinity_timeout: u32,
     /// spec.healthCheckNodePort; 0 when there is none (A80).
     pub health_check_node_port: u16,
+    /// How its backends are chosen, where the Service says so.
+    pub algorithm: Option<Algorithm>,
 }
 
 /// An address of a Service that has no rules, by design.

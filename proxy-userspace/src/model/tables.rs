@@ -1,15 +1,25 @@
 //! The maps of one address family: what they should hold, what they do, what may be written next.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use sluice_common::{
+    backend::Backend,
     frontend::{Frontend, Range, flags},
+    net::V6,
     prefix::SERVICE_CIDRS,
 };
 
 use super::{
-    backends::Backends, counts::Counts, frontends::Frontends, limits::Limits, mirror::FamilyMirror,
-    op::MapOp, plan::FamilyPlan, prefixes::Prefixes, slots::Slots,
+    backends::Backends,
+    counts::Counts,
+    frontends::Frontends,
+    limits::Limits,
+    maglev::{self, Member},
+    mirror::FamilyMirror,
+    op::MapOp,
+    plan::{Build, FamilyPlan},
+    prefixes::Prefixes,
+    slots::{Named, Slots},
 };
 
 /// The maps of one family.
@@ -43,10 +53,12 @@ impl<const N: usize> Tables<N> {
     /// Takes over what the maps hold; all of it stays until [`Self::drop_adopted`].
     pub(super) fn adopt(&mut self, mirror: FamilyMirror<N>) {
         let ranges = |frontend: &Frontend| {
-            [frontend.cluster, frontend.local].map(|range| (frontend.service, range))
+            let is_hashed = frontend.flags & flags::HASHED != 0;
+            let service = frontend.service;
+            [frontend.cluster, frontend.local].map(|range| Named { service, range, is_hashed })
         };
         let named = mirror.frontends.values().flat_map(ranges);
-        self.slots.adopt(mirror.slots, named.filter(|(_, range)| range.len > 0).collect());
+        self.slots.adopt(mirror.slots, named.filter(|named| named.range.len > 0).collect());
         for frontend in mirror.frontends.values() {
             self.count_in(frontend);
         }
@@ -96,6 +108,13 @@ impl<const N: usize> Tables<N> {
             plan.fill_slots.extend(id.map(|id| (slot, id)));
         }
         plan
+    }
+
+    /// The tables that are to be written.
+    pub(super) fn builds(&self) -> impl Iterator<Item = Build> {
+        let members = |ids| members(ids, self.backends.delta.wanted());
+        let due = self.slots.built.due();
+        due.map(move |(range, ids)| Build { v6: N == V6, range, members: members(ids) })
     }
 
     /// Whether everything that a write relies on has been written.
@@ -174,6 +193,7 @@ impl<const N: usize> Tables<N> {
         self.frontends.has_pending()
             || self.backends.delta.has_pending()
             || self.slots.delta.has_pending()
+            || self.slots.built.has_pending()
             || self.prefixes.has_pending()
     }
 
@@ -185,9 +205,10 @@ impl<const N: usize> Tables<N> {
 
     /// What the maps hold.
     pub(super) fn written(&self) -> FamilyMirror<N> {
+        let lists = self.slots.delta.written().clone();
         FamilyMirror {
             frontends: self.frontends.written().clone(),
-            slots: self.slots.delta.written().clone(),
+            slots: self.with_tables(lists, false, self.backends.delta.written()),
             backends: self.backends.delta.written().clone(),
             prefixes: self.prefixes.written(),
         }
@@ -195,12 +216,26 @@ impl<const N: usize> Tables<N> {
 
     /// What the maps should hold.
     pub(super) fn wanted(&self) -> FamilyMirror<N> {
+        let lists = self.slots.delta.wanted().clone();
         FamilyMirror {
             frontends: self.frontends.wanted().clone(),
-            slots: self.slots.delta.wanted().clone(),
+            slots: self.with_tables(lists, true, self.backends.delta.wanted()),
             backends: self.backends.delta.wanted().clone(),
             prefixes: self.prefixes.wanted(),
         }
+    }
+
+    /// The slots of lists, and those of the tables, which are computed.
+    fn with_tables(
+        &self,
+        mut slots: BTreeMap<u32, u32>,
+        unfilled: bool,
+        backends: &BTreeMap<u32, Backend<N>>,
+    ) -> BTreeMap<u32, u32> {
+        for (range, ids) in self.slots.built.tables(unfilled) {
+            slots.extend((range.start..).zip(maglev::table(&members(ids, backends))));
+        }
+        slots
     }
 
     fn count_in(&mut self, frontend: &Frontend) {
@@ -214,4 +249,13 @@ impl<const N: usize> Tables<N> {
         self.slots.unliven(frontend.cluster);
         self.slots.unliven(frontend.local);
     }
+}
+
+/// Backends as a table knows them.
+fn members<const N: usize>(ids: &[u32], backends: &BTreeMap<u32, Backend<N>>) -> Vec<Member> {
+    let member = |id: &u32| {
+        let backend = backends.get(id)?;
+        Some(Member { id: *id, key: maglev::key(&backend.addr, backend.port) })
+    };
+    ids.iter().filter_map(member).collect()
 }

@@ -102,12 +102,18 @@ fn frontend_row<const N: usize>(
     let is = |flag: u32| frontend.flags & flag != 0;
     let name = service(mirror, frontend.service);
     let kind = if is(flags::EXTERNAL) { "external" } else { "cluster" };
-    row.push_str(&format!(" {name} {kind} -> {}", targets(family, frontend.cluster)));
+    row.push_str(&format!(
+        " {name} {kind} -> {}",
+        targets(family, frontend.cluster, is(flags::HASHED))
+    ));
     if is(flags::EXTERNAL) && is(flags::LOCAL_POLICY) {
-        row.push_str(&format!("; local -> {}", targets(family, frontend.local)));
+        row.push_str(&format!("; local -> {}", targets(family, frontend.local, is(flags::HASHED))));
     }
     if is(flags::NO_ENDPOINTS) {
         row.push_str("; reject");
+    }
+    if is(flags::HASHED) {
+        row.push_str("; maglev");
     }
     if frontend.affinity_timeout != 0 {
         row.push_str(&format!("; affinity {}s", frontend.affinity_timeout));
@@ -140,7 +146,8 @@ fn service(mirror: &Mirror, id: u32) -> String {
     }
 }
 
-fn targets<const N: usize>(family: &FamilyMirror<N>, range: Range) -> String {
+/// What a range lists; of a table, each once.
+fn targets<const N: usize>(family: &FamilyMirror<N>, range: Range, is_hashed: bool) -> String {
     if range.len == 0 {
         return "none".to_owned();
     }
@@ -149,6 +156,11 @@ fn targets<const N: usize>(family: &FamilyMirror<N>, range: Range) -> String {
         let backend = family.backends.get(id).filter(|backend| backend.flags != 0)?;
         Some(SocketAddr::new(family::ip(&backend.addr), backend.port.number()).to_string())
     });
-    let named: Vec<String> = slots.map(|at| at.unwrap_or_else(|| "missing".to_owned())).collect();
+    let mut named: Vec<String> =
+        slots.map(|at| at.unwrap_or_else(|| "missing".to_owned())).collect();
+    if is_hashed {
+        named.sort();
+        named.dedup();
+    }
     named.join(", ")
 }

@@ -12,7 +12,14 @@ use sluice_common::{
 };
 
 use super::{
-    endpoint::Target, expand::Wanted, family, name::PortKey, shortage::Shortage, tables::Tables,
+    endpoint::Target,
+    expand::Wanted,
+    family,
+    name::PortKey,
+    shortage::Shortage,
+    slots::{Listing, Slots},
+    spec::Algorithm,
+    tables::Tables,
 };
 
 /// What a service port has in the maps.
@@ -20,7 +27,7 @@ use super::{
 pub(super) struct Held<const N: usize> {
     frontends: Vec<FrontendKey<N>>,
     backends: BTreeMap<Target<N>, u32>,
-    ranges: Vec<(Vec<u32>, Range)>,
+    ranges: Vec<(Listing, Range)>,
     cluster_ips: BTreeSet<Addr<N>>,
 }
 
@@ -115,18 +122,21 @@ impl<const N: usize> Tables<N> {
             if ids.is_empty() || wanted.frontends.is_empty() {
                 return Range::default();
             }
-            if let Some((_, range)) = held.ranges.iter().find(|(list, _)| *list == ids) {
+            let listing = Listing::new(ids, wanted.algorithm == Algorithm::Maglev);
+            if let Some((_, range)) = held.ranges.iter().find(|(list, _)| *list == listing) {
                 return *range;
             }
-            let keeps = |(list, range): &(Vec<u32>, Range)| {
-                *list == ids && !self.slots.could_improve(*range, ids.len())
+            let keeps = |(list, range): &(Listing, Range)| {
+                *list == listing && !self.slots.could_improve(*range, &listing)
             };
             let range = match old.iter().position(keeps) {
                 Some(found) => old.swap_remove(found).1,
-                None => self.slots.place(service, &ids),
+                None => self.slots.place(service, &listing),
             };
-            shortage.slots += ids.len() - range.len as usize;
-            held.ranges.push((ids, range));
+            let listed = listing.ids.len();
+            shortage.slots += listed.saturating_sub(range.len as usize);
+            shortage.tables += usize::from(Slots::is_short(range, &listing));
+            held.ranges.push((listing, range));
             range
         };
         let ranges = (place(&wanted.choice.cluster), place(&wanted.choice.local));

@@ -11,6 +11,7 @@ pub mod events;
 pub mod plan;
 pub mod snapshot;
 pub mod sysctl;
+pub mod uplinks;
 pub mod watch;
 
 use std::{
@@ -24,6 +25,7 @@ use sluice_common::{
     net::{Addr, V4, V6},
 };
 
+use uplinks::UplinkPlan;
 pub use watch::watch;
 
 /// What the command line and the Node object say about the node.
@@ -83,6 +85,10 @@ pub struct Link {
     pub master: u32,
     /// Index of the device that it stands on, in this namespace; 0 without.
     pub lower: u32,
+    /// MAC address, if it has one.
+    pub mac: Option<[u8; 6]>,
+    /// Number of a vlan; 0 for what is none.
+    pub vlan: u16,
 }
 
 /// An address of an interface.
@@ -133,6 +139,8 @@ pub struct IfacePlan {
 pub struct NodeState {
     /// Interfaces to attach to, by index.
     pub ifaces: Vec<IfacePlan>,
+    /// Devices that lead out of the node, by index.
+    pub uplinks: Vec<UplinkPlan>,
     /// NODE_ADDRS_V4.
     pub addrs_v4: BTreeMap<Addr<V4>, u32>,
     /// NODE_ADDRS_V6.
@@ -147,7 +155,8 @@ impl NodeState {
     pub fn new(snapshot: &Snapshot, config: &Config) -> Self {
         let (addrs_v4, addrs_v6) = addresses::node_addresses(snapshot, config);
         let ifaces = plan::plan_ifaces(snapshot, config);
-        Self { ifaces, addrs_v4, addrs_v6, provisional: config.provisional }
+        let uplinks = uplinks::plan_uplinks(snapshot, config, &ifaces);
+        Self { ifaces, uplinks, addrs_v4, addrs_v6, provisional: config.provisional }
     }
 
     /// The addresses that others reach the node at: all but loopback ones.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use futures::TryStreamExt;
 use netlink_packet_route::{
     address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope},
-    link::{LinkAttribute, LinkInfo, LinkMessage},
+    link::{InfoData, InfoVlan, LinkAttribute, LinkInfo, LinkMessage},
     route::{RouteAttribute, RouteHeader, RouteMessage},
 };
 use rtnetlink::{Error, Handle, RouteMessageBuilder};
@@ -38,6 +38,7 @@ fn link(message: &LinkMessage) -> Link {
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
+            LinkAttribute::Address(mac) => link.mac = mac.as_slice().try_into().ok(),
             LinkAttribute::Controller(master) => link.master = *master,
             LinkAttribute::Link(index) => lower = *index,
             LinkAttribute::LinkNetNsId(_) => elsewhere = true,
@@ -47,12 +48,22 @@ fn link(message: &LinkMessage) -> Link {
                     _ => None,
                 };
                 link.kind = infos.iter().find_map(kind).unwrap_or_default();
+                link.vlan = infos.iter().find_map(vlan).unwrap_or_default();
             }
             _ => {}
         }
     }
     link.lower = if elsewhere { 0 } else { lower };
     link
+}
+
+/// The number of a vlan.
+fn vlan(info: &LinkInfo) -> Option<u16> {
+    let LinkInfo::Data(InfoData::Vlan(data)) = info else { return None };
+    data.iter().find_map(|info| match info {
+        InfoVlan::Id(id) => Some(*id),
+        _ => None,
+    })
 }
 
 fn address(message: &AddressMessage) -> Option<Address> {

@@ -11,7 +11,7 @@ use proptest::{
     test_runner::{Config, TestError, TestRunner},
 };
 use sluice::{
-    explain::{Answer, Verdict, View, explain},
+    explain::{Answer, Question, Verdict, View, explain},
     model::text,
 };
 use sluice_common::{net::proto, reason::Reason};
@@ -63,7 +63,8 @@ fn check(world: &World, packets: &[Packet]) -> Result<[usize; 4], TestCaseError>
     let mut counts = [0; 4];
     for (port, packet) in (20_000..).zip(packets) {
         lab.iface(packet.question.input);
-        let answer = explain(&view, &packet.question);
+        let question = Question { source_port: Some(port), ..packet.question };
+        let answer = explain(&view, &question);
         let sent = packet.datagram(port);
         let seen = lab.run(Ingress, &sent.bytes());
         let agrees = agrees(&mut lab, &answer, &sent, &seen);

@@ -79,7 +79,8 @@ pub(super) fn packet(world: &World) -> impl Strategy<Value = Packet> + use<> {
             let sources: Vec<IpAddr> = sources.iter().filter(fits).copied().collect();
             let protocol = if proto == proto::TCP { Protocol::Tcp } else { Protocol::Udp };
             let source = sources[from.index(sources.len())];
-            Packet { question: Question { source, input, destination, protocol } }
+            let source_port = None;
+            Packet { question: Question { source, source_port, input, destination, protocol } }
         },
     )
 }

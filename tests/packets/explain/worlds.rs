@@ -14,9 +14,10 @@ use sluice::{
     explain::{Detection, View},
     model::{
         Model, ModelConfig,
+        limits::Limits,
         spec::{
-            Change, Endpoint, Event, NodeSpec, ObjectName, Protocol, ServicePort, ServiceSpec,
-            SlicePort, SliceSpec, TrafficPolicy,
+            Algorithm, Change, Endpoint, Event, NodeSpec, ObjectName, Protocol, ServicePort,
+            ServiceSpec, SlicePort, SliceSpec, TrafficPolicy,
         },
     },
 };
@@ -26,6 +27,7 @@ use sluice_common::{
     net::{Addr, Prefix, V4, V6, proto},
     settings::{Settings, detector, flags},
 };
+use testbed::packet::SLOTS;
 
 use super::packets::parse;
 
@@ -69,7 +71,8 @@ impl World {
     /// What the programs of the node know.
     pub(super) fn view(&self) -> View {
         let node = NODE.map(parse).to_vec();
-        let config = ModelConfig { node_name: HERE.to_owned(), ..ModelConfig::default() };
+        let limits = Limits { slots: SLOTS, ..Limits::default() };
+        let config = ModelConfig { node_name: HERE.to_owned(), limits, ..ModelConfig::default() };
         let mut model = Model::new(config);
         model.set_settings(self.settings);
         model.set_primary_addresses(node.clone());
@@ -194,6 +197,7 @@ prop_compose! {
         external_policy in policy(),
         internal_policy in policy(),
         affinity_timeout in select(vec![0, 0, 60]),
+        algorithm in select(vec![None, None, None, Some(Algorithm::Maglev)]),
     ) -> ServiceSpec {
         let mut cluster_ips = vec![parse(&format!("10.96.0.{v4}"))];
         if dual {
@@ -202,7 +206,7 @@ prop_compose! {
         let source_ranges = source_ranges.iter().map(|net| net.parse().expect("a network")).collect();
         ServiceSpec {
             cluster_ips, external_ips, load_balancer_ips, source_ranges, ports, external_policy,
-            internal_policy, affinity_timeout, health_check_node_port: 0,
+            internal_policy, affinity_timeout, health_check_node_port: 0, algorithm,
         }
     }
 }

@@ -123,7 +123,7 @@ fn tap(device: &str) -> Socket {
     socket
 }
 
-fn ip(command: &str) {
+pub(super) fn ip(command: &str) {
     let output = Command::new("ip").args(command.split(' ')).output().expect("ip, of iproute2");
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "ip {command}: {}", error.trim());

@@ -8,7 +8,7 @@ use std::{
 use aya::{
     Pod,
     maps::{Array, HashMap, Map, MapData, PerCpuArray},
-    programs::{TestRun, TestRunOptions},
+    programs::TestRunOptions,
 };
 use sluice_common::{
     affinity::{Affinity, AffinityKey},
@@ -21,9 +21,9 @@ use sluice_common::{
 use super::{loaded::Loaded, service::Known};
 
 /// Interface that test packets are on: loopback's index, the only one a test run knows.
-const IFINDEX: u32 = 1;
+pub(super) const IFINDEX: u32 = 1;
 
-/// A tc program.
+/// A tc program, or XDP's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
     /// Packets entering the node.
@@ -34,6 +34,8 @@ pub enum Hook {
     IngressUpper,
     /// Packets leaving by a bridge.
     EgressUpper,
+    /// Frames reaching an uplink (XDP), which has to be in UPLINKS: [`super::Crossroads`].
+    Uplink,
 }
 
 impl Hook {
@@ -43,6 +45,7 @@ impl Hook {
             Self::Egress => "egress",
             Self::IngressUpper => "ingress_upper",
             Self::EgressUpper => "egress_upper",
+            Self::Uplink => "uplink",
         }
     }
 }
@@ -82,9 +85,9 @@ impl Lab {
         Self::of(Loaded::take())
     }
 
-    /// Programs with a flow table for every port of a client, for [`Lab::crowd`].
-    pub fn large() -> Self {
-        Self::of(Loaded::large())
+    /// The same with a flow table of another size.
+    pub fn with_flows(flows: u32) -> Self {
+        Self::of(Loaded::with_flows(flows))
     }
 
     fn of(bpf: Loaded) -> Self {
@@ -171,7 +174,7 @@ impl Lab {
             data_out: Some(&mut out),
             ..TestRunOptions::new()
         };
-        let result = self.bpf.program(hook.name()).test_run(options).expect("a test run");
+        let result = self.bpf.test_run(hook.name(), options);
         let length = result.data_size_out as usize;
         out.truncate(length);
         Seen { action: result.return_value as i32, reasons: vec![], frame: out }
@@ -181,7 +184,7 @@ impl Lab {
     /// packet. Returns the kernel's mean duration of a run.
     pub fn time(&mut self, hook: Hook, frame: &[u8], repeat: u32) -> Duration {
         let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
-        self.bpf.program(hook.name()).test_run(options).expect("a test run").duration
+        self.bpf.test_run(hook.name(), options).duration
     }
 
     /// How often a program gave this reason.

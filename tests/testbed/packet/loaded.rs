@@ -11,18 +11,17 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, Map, MapData},
-    programs::SchedClassifier,
+    programs::{Program, SchedClassifier, TestRun, TestRunOptions, TestRunResult},
 };
 use sluice::dataplane::aya::load::OBJECT;
 use sluice_common::backend::Backend;
 
 /// Slots and backends of each family, which are moderate, so that emptying them is quick.
 const ELEMENTS: u32 = 1024;
-/// Flow entries of each family: the smallest table of which one client's half-open connections are but a
-/// part.
-const FLOWS: u32 = 65_536;
-/// Two for each port of a client, with room to spare: a table that is nearly full evicts.
-const MANY_FLOWS: u32 = 3 << 16;
+/// Flow entries of each family.
+const FLOWS: u32 = 8192;
+/// Slots: room for some Maglev tables.
+pub const SLOTS: u32 = 32_768;
 
 static IDLE: Mutex<Vec<Ebpf>> = Mutex::new(Vec::new());
 
@@ -40,12 +39,26 @@ impl Loaded {
         Self { bpf: Some(idle.unwrap_or_else(|| load(FLOWS))), kept: true }
     }
 
-    /// Programs with a flow table for every port of a client, which are nobody else's.
-    pub(super) fn large() -> Self {
-        Self { bpf: Some(load(MANY_FLOWS)), kept: false }
+    /// Programs with a flow table of another size, which are nobody else's.
+    pub(super) fn with_flows(flows: u32) -> Self {
+        Self { bpf: Some(load(flows)), kept: false }
     }
 
-    /// The program `name`.
+    /// Runs the program `name` on a packet.
+    pub(super) fn test_run(&mut self, name: &str, options: TestRunOptions<'_>) -> TestRunResult {
+        let result = match self.program_mut(name).expect(name) {
+            Program::Xdp(program) => {
+                if program.fd().is_err() {
+                    program.load().expect("the verifier's consent");
+                }
+                program.test_run(options)
+            }
+            _ => self.program(name).test_run(options),
+        };
+        result.expect("a test run")
+    }
+
+    /// The tc program `name`.
     pub(super) fn program(&mut self, name: &str) -> &mut SchedClassifier {
         let program: &mut SchedClassifier =
             self.program_mut(name).expect(name).try_into().expect(name);
@@ -86,7 +99,7 @@ fn load(flows: u32) -> Ebpf {
     let mut loader = EbpfLoader::new();
     for family in ["V4", "V6"] {
         for (map, size) in
-            [("SLOTS", ELEMENTS), ("BACKENDS", ELEMENTS), ("FLOWS", flows), ("AFFINITIES", 1024)]
+            [("SLOTS", SLOTS), ("BACKENDS", ELEMENTS), ("FLOWS", flows), ("AFFINITIES", 1024)]
         {
             loader.map_max_entries(format!("{map}_{family}").leak(), size);
         }

@@ -2,8 +2,10 @@
 
 mod cable;
 mod chunks;
+mod crossroads;
 mod datagram;
 mod error;
+mod evict;
 mod flows;
 mod hold;
 mod lab;
@@ -13,7 +15,9 @@ mod service;
 
 pub use cable::Cable;
 pub use chunks::crc32c;
+pub use crossroads::{Crossroads, PASS, REDIRECTED, SENT};
 pub use datagram::{ACK, Datagram, FIN, RST, SYN, sctp, tcp, udp};
 pub use error::IcmpError;
 pub use lab::{DROP, Hook, Lab, NEXT, REDIRECT, Seen};
+pub use loaded::SLOTS;
 pub use service::Service;

@@ -18,6 +18,7 @@ pub struct Service {
     backends: Vec<SocketAddr>,
     local: Vec<SocketAddr>,
     affinity: u32,
+    hashed: u32,
 }
 
 impl Service {
@@ -34,7 +35,7 @@ impl Service {
     /// A service with a ClusterIP.
     pub fn new(address: &str, proto: u8) -> Self {
         let frontends = vec![(address.parse().expect("an address"), 0)];
-        Self { frontends, proto, backends: Vec::new(), local: Vec::new(), affinity: 0 }
+        Self { frontends, proto, backends: Vec::new(), local: Vec::new(), affinity: 0, hashed: 0 }
     }
 
     /// Its endpoints.
@@ -67,6 +68,13 @@ impl Service {
     /// With session affinity, and its timeout in seconds.
     pub fn affinity(mut self, timeout: u32) -> Self {
         self.affinity = timeout;
+        self
+    }
+
+    /// With the flow's hash to choose a backend by. (From the list of backends: a Maglev table's
+    /// place is a longer list's.)
+    pub fn hashed(mut self) -> Self {
+        self.hashed = flags::HASHED;
         self
     }
 
@@ -113,7 +121,7 @@ impl Lab {
             let none = if service.backends.is_empty() { flags::NO_ENDPOINTS } else { 0 };
             let frontend = Frontend {
                 service: id,
-                flags: bits | none,
+                flags: bits | none | service.hashed,
                 cluster,
                 local: if bits & flags::EXTERNAL == 0 { Range::default() } else { local },
                 affinity_timeout: service.affinity,

@@ -49,11 +49,15 @@ pub(super) fn wireguard(scope: &Scope, n: u8, nodes: u8) -> Result<()> {
     let mut text =
         format!("[Interface]\nPrivateKey = {}\nListenPort = {WIREGUARD_PORT}\n", private_key(n));
     for peer in peers(n, nodes) {
+        let far = address::node(peer);
+        // A peer's own address too: what a pod sends to it in the clear is answered through here.
         text += &format!(
             "[Peer]\nPublicKey = {}\nEndpoint = {}:{WIREGUARD_PORT}\n\
-             AllowedIPs = 10.244.{peer}.0/24, fd00:10:244:{peer}::/64\n",
+             AllowedIPs = 10.244.{peer}.0/24, fd00:10:244:{peer}::/64, {}/32, {}/128\n",
             wg("pubkey", &[], &private_key(peer))?.trim(),
-            address::node(peer).v4
+            far.v4,
+            far.v4,
+            far.v6,
         );
     }
     netns::within(&node, || wg("setconf", &["wg0", "/proc/self/fd/0"], &text))??;

@@ -38,6 +38,9 @@ pub struct Explain {
     /// is the node itself.
     #[arg(long, value_name = "ADDR[@IFACE]")]
     pub from: Origin,
+    /// The source port, which decides where a Service with a Maglev table sends the packet.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub from_port: Option<u16>,
     /// Where it wants to go: `10.96.0.1:443/TCP`, `[fd00::1]:53/UDP`.
     #[arg(long, value_name = "ADDR:PORT/PROTO")]
     pub to: Target,
@@ -70,7 +73,7 @@ pub struct Explain {
 type List<T> = Box<[T]>;
 
 /// Flags that mean something without --manifests.
-const ON_A_NODE: [&str; 5] = ["from", "to", "output", "bpf_root", "v"];
+const ON_A_NODE: [&str; 6] = ["from", "from_port", "to", "output", "bpf_root", "v"];
 
 impl Explain {
     /// Parses the arguments, the command's name first.

@@ -51,13 +51,14 @@ impl Explain {
                 to.socket.ip()
             )));
         }
-        let output = self.output;
+        let (output, source_port) = (self.output, self.from_port);
         let (view, input) = match self.flags.manifests.clone() {
             Some(folder) => objects::view(self, &folder)?,
             None => node::view(&self)?,
         };
         let question = explain::Question {
             source: from.address,
+            source_port,
             input,
             destination: to.socket,
             protocol: to.protocol,

@@ -12,7 +12,7 @@ use crate::{
     controller::settings,
     explain::{Detection, View},
     model::{
-        Model, ModelConfig,
+        Model,
         spec::{Event, NodeSpec},
     },
     node::{Address, NodeState, Snapshot},
@@ -72,8 +72,7 @@ fn node_state(config: &Config, node: &NodeSpec, local: &[IpAddr]) -> NodeState {
 
 /// The model as the controller would have it, with all that is in the way told on standard error.
 fn model(config: &Config, node: &NodeSpec, events: Vec<Event>, state: &NodeState) -> Model {
-    let limits = settings::limits(config);
-    let mut model = Model::new(ModelConfig { node_name: config.node_name.clone(), limits });
+    let mut model = Model::new(settings::model_config(config));
     model.set_settings(settings::settings(config, node, 0, false));
     model.set_primary_addresses(settings::primary_addresses(config, node));
     model.set_local_addresses(state.local_addresses());

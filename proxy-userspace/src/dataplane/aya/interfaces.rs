@@ -8,10 +8,6 @@ use std::{
     path::Path,
 };
 
-use aya::{
-    Pod,
-    maps::{HashMap, MapData, MapError},
-};
 use sluice_common::{
     iface::Iface,
     net::{Addr, V4, V6},
@@ -22,12 +18,14 @@ use super::{
     attach::{self, Device},
     cgroup,
     load::Programs,
-    maps::{self, errno},
     pin::{self, Direction, Pins},
     probe::Features,
-    read, sys,
+    sys,
+    table::{Changes, Table},
+    uplinks::Uplinks,
 };
 use crate::{
+    config::Xdp,
     model::problem::{Problem, Subject},
     node::{IfacePlan, NodeState},
 };
@@ -38,6 +36,7 @@ pub struct Interfaces {
     programs: Programs,
     features: Features,
     attached: BTreeMap<u32, Device>,
+    uplinks: Uplinks,
     ifaces: Table<u32, Iface>,
     addrs_v4: Table<Addr<V4>, u32>,
     addrs_v6: Table<Addr<V6>, u32>,
@@ -53,7 +52,15 @@ impl Interfaces {
             Table::open(pins, "NODE_ADDRS_V4")?,
             Table::open(pins, "NODE_ADDRS_V6")?,
         );
-        Ok(Self { programs, features, attached: BTreeMap::new(), ifaces, addrs_v4, addrs_v6 })
+        let uplinks = Uplinks::open(pins)?;
+        let attached = BTreeMap::new();
+        Ok(Self { programs, features, attached, uplinks, ifaces, addrs_v4, addrs_v6 })
+    }
+
+    /// The same, with XDP on the node's uplinks.
+    pub fn with_xdp(mut self, xdp: Xdp) -> Self {
+        self.uplinks.set(xdp);
+        self
     }
 
     /// The loaded programs.
@@ -87,6 +94,7 @@ impl Interfaces {
             note(format!("interface {ifindex}"), self.forget(ifindex));
         }
         note("interfaces".into(), self.ifaces.remove_others(&wanted));
+        self.uplinks.follow(&mut self.programs, &state.uplinks, &mut note);
         problems
     }
 
@@ -114,6 +122,7 @@ impl Interfaces {
                 }
             }
         }
+        lost.extend(self.uplinks.lost(&self.programs));
         (lost, problems)
     }
 
@@ -123,8 +132,12 @@ impl Interfaces {
         let pins = self.programs.pins.clone();
         let mut differ = 0;
         let mut failures = Vec::new();
-        let results =
-            [self.ifaces.reread(&pins), self.addrs_v4.reread(&pins), self.addrs_v6.reread(&pins)];
+        let results = [
+            self.ifaces.reread(&pins),
+            self.addrs_v4.reread(&pins),
+            self.addrs_v6.reread(&pins),
+            self.uplinks.reread(&pins),
+        ];
         for result in results {
             match result {
                 Ok(count) => differ += count,
@@ -178,76 +191,6 @@ fn behind(device: &Device, direction: Direction) -> Problem {
         direction.name()
     );
     problem(format!("interface {}", device.name), &text)
-}
-
-/// What becomes of entries that are there with another value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Changes {
-    /// They are written.
-    Write,
-    /// They stay until more is known.
-    Await,
-}
-
-/// A small map that mirrors a small set.
-#[derive(Debug)]
-struct Table<K: Pod, V: Pod> {
-    name: &'static str,
-    map: HashMap<MapData, K, V>,
-    written: BTreeMap<K, V>,
-}
-
-impl<K: Pod + Ord, V: Pod + PartialEq> Table<K, V> {
-    fn open(pins: &Pins, name: &'static str) -> Result<Self, Error> {
-        let written = read::pairs(pins, name)?.into_iter().collect();
-        Ok(Self { name, map: maps::hash(pins, name, false)?, written })
-    }
-
-    /// Takes over what the map really holds; says how many entries that changes.
-    fn reread(&mut self, pins: &Pins) -> Result<usize, Error> {
-        let found: BTreeMap<K, V> = read::pairs(pins, self.name)?.into_iter().collect();
-        let gone = self.written.keys().filter(|key| !found.contains_key(key)).count();
-        let other =
-            found.iter().filter(|(key, value)| self.written.get(key) != Some(value)).count();
-        self.written = found;
-        Ok(gone + other)
-    }
-
-    fn follow(&mut self, wanted: &BTreeMap<K, V>, changes: Changes) -> Result<(), Error> {
-        self.add(wanted, changes)?;
-        self.remove_others(wanted)
-    }
-
-    fn add(&mut self, wanted: &BTreeMap<K, V>, changes: Changes) -> Result<(), Error> {
-        for (key, value) in wanted {
-            let is_due = match (self.written.get(key), changes) {
-                (Some(written), Changes::Write) => written != value,
-                (Some(_), Changes::Await) => false,
-                (None, Changes::Write | Changes::Await) => true,
-            };
-            if is_due {
-                self.map.insert(key, value, 0).map_err(|e| self.failed(&e))?;
-                self.written.insert(*key, *value);
-            }
-        }
-        Ok(())
-    }
-
-    fn remove_others(&mut self, wanted: &BTreeMap<K, V>) -> Result<(), Error> {
-        let gone: Vec<K> =
-            self.written.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
-        for key in gone {
-            match self.map.remove(&key) {
-                Err(e) if errno(&e) != Some(libc::ENOENT) => return Err(self.failed(&e)),
-                Ok(()) | Err(_) => drop(self.written.remove(&key)),
-            }
-        }
-        Ok(())
-    }
-
-    fn failed(&self, error: &MapError) -> Error {
-        Error::new(format!("writing map {}", self.name), error)
-    }
 }
 
 /// Detaches and removes everything of ours, of every version; tells what it removed. Must run in

@@ -78,11 +78,14 @@ impl Programs {
         Ok(missing)
     }
 
-    /// Loads the variant of a tc program that a kind of device needs, when the first such device
-    /// appears: the verifier takes a fifth of a second for each.
+    /// Loads XDP's program, or the variant of a tc program that a kind of device needs, when the
+    /// first such device appears: the verifier takes a fifth of a second for each.
     pub fn ensure(&mut self, name: &str) -> Result<(), Error> {
         match self.ebpf.program_mut(name) {
             Some(Program::SchedClassifier(program)) if program.fd().is_err() => {
+                program.load().map_err(|e| verifying(name, &e))
+            }
+            Some(Program::Xdp(program)) if program.fd().is_err() => {
                 program.load().map_err(|e| verifying(name, &e))
             }
             Some(_) => Ok(()),
@@ -123,6 +126,7 @@ pub fn load(options: &Options) -> Result<Programs, Error> {
     for (name, program) in ebpf.programs_mut() {
         let result = match program {
             Program::SchedClassifier(_) if !attach::is_everywhere(name) => continue,
+            Program::Xdp(_) => continue,
             Program::SchedClassifier(program) => program.load(),
             Program::CgroupSockAddr(program) => program.load(),
             other => {

@@ -1,6 +1,6 @@
 //! The maps as typed handles, and the write side of a plan.
 
-use std::path::Path;
+use std::{path::Path, sync::mpsc::Sender};
 
 use aya::{
     Pod,
@@ -19,10 +19,14 @@ use super::{
     pin::Pins,
     prefixes::{Prefixes, Scoped},
     sys,
+    tables::TableWriter,
 };
 use crate::{
     dataplane::{Maps, WriteError},
-    model::op::{MapOp, Op},
+    model::{
+        op::{MapOp, Op},
+        plan::Build,
+    },
 };
 
 /// Opens a pinned map; `read_only` needs nobody's consent and lets nobody write.
@@ -104,6 +108,8 @@ pub static NAMES_V6: Names = Names {
 
 /// The kernel's maps, as a plan writes them.
 pub struct KernelMaps {
+    tables: TableWriter,
+    builders: Option<Sender<Build>>,
     v4: Family<V4>,
     v6: Family<V6>,
     services: HashMap<MapData, u32, ServiceName>,
@@ -115,12 +121,19 @@ impl KernelMaps {
     /// Opens the pinned maps for writing; [`super::load::load`] makes them.
     pub fn open(pins: &Pins) -> Result<Self, Error> {
         Ok(Self {
+            tables: TableWriter::open(pins)?,
+            builders: None,
             v4: Family::open(pins, &NAMES_V4)?,
             v6: Family::open(pins, &NAMES_V6)?,
             services: hash(pins, "SERVICES", false)?,
             max_services: capacity(pins, "SERVICES")?,
             settings: array(pins, "SETTINGS", false)?,
         })
+    }
+
+    /// Has tables written by whoever listens, who then tells the model.
+    pub fn build_elsewhere(&mut self, builders: Sender<Build>) {
+        self.builders = Some(builders);
     }
 }
 
@@ -206,6 +219,14 @@ impl Maps for KernelMaps {
             }
             Op::V4(op) => self.v4.write(op),
             Op::V6(op) => self.v6.write(op),
+        }
+    }
+
+    fn build(&mut self, build: &Build) -> Option<Result<u64, WriteError>> {
+        // If nobody listens any more, it is done here.
+        match self.builders.as_ref().map(|builders| builders.send(build.clone())) {
+            Some(Ok(())) => None,
+            Some(Err(_)) | None => Some(self.tables.write(build)),
         }
     }
 

@@ -17,5 +17,8 @@ pub mod read;
 pub mod rights;
 pub mod stale;
 pub mod sys;
+mod table;
+pub mod tables;
+pub mod uplinks;
 
 pub use error::Error;

@@ -82,6 +82,19 @@ impl Pins {
         self.links().join(format!("tc-{ifindex}-{}", direction.name()))
     }
 
+    /// The link of an uplink's XDP program, by the way in which the device runs it.
+    pub fn xdp_link(&self, ifindex: u32, mode: &str) -> PathBuf {
+        self.links().join(format!("xdp-{ifindex}-{mode}"))
+    }
+
+    /// The links of XDP programs that are pinned.
+    pub fn xdp_links(&self) -> Vec<PathBuf> {
+        let is_xdp = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("xdp-"))
+        };
+        entries(&self.links()).into_iter().filter(is_xdp).collect()
+    }
+
     /// The link of a socket hook.
     pub fn cgroup_link(&self, program: &str) -> PathBuf {
         self.links().join(format!("cgroup-{program}"))

@@ -2,7 +2,7 @@
 
 use std::{io, os::fd::AsFd};
 
-use aya_obj::generated::{bpf_attach_type, bpf_insn};
+use aya_obj::generated::{bpf_attach_type, bpf_insn, bpf_prog_type};
 
 use super::{Error, sys};
 
@@ -24,7 +24,7 @@ const LOOPBACK: u32 = 1;
 /// Asks the kernel, by trying.
 pub fn features() -> Result<Features, Error> {
     let tcx = sys::tcx_links(LOOPBACK, bpf_attach_type::BPF_TCX_INGRESS);
-    let program = sys::load_classifier(&csum_program())
+    let program = sys::load_program(bpf_prog_type::BPF_PROG_TYPE_SCHED_CLS, &csum_program())
         .map_err(|e| Error::os("loading a first small program", &e))?;
     let run = |e: io::Error| Error::os("running a first small program", &e);
     Ok(Features {

@@ -21,6 +21,8 @@ use aya_obj::generated::{
 pub enum Target<'a> {
     /// First at the tcx hook of an interface of this thread's network namespace.
     Tcx(u32),
+    /// The XDP program of an interface of this thread's network namespace, with `XDP_FLAGS_…`.
+    Xdp(u32, u32),
     /// At a cgroup.
     Cgroup(BorrowedFd<'a>),
 }
@@ -41,6 +43,8 @@ pub struct LinkInfo {
 pub enum Place {
     /// An interface, by index; 0 when the interface is gone.
     Tcx(u32),
+    /// An interface's XDP program, by index; 0 when the interface is gone.
+    Xdp(u32),
     /// A cgroup, by id; 0 when the cgroup is gone.
     Cgroup(u64),
     /// Something that Sluice does not attach to.
@@ -85,6 +89,10 @@ pub fn link_create(
             attr.link_create.__bindgen_anon_2.target_ifindex = ifindex;
             // "Before" without naming a program: before all of them.
             attr.link_create.flags = BPF_F_BEFORE;
+        }
+        Target::Xdp(ifindex, flags) => {
+            attr.link_create.__bindgen_anon_2.target_ifindex = ifindex;
+            attr.link_create.flags = flags;
         }
         Target::Cgroup(fd) => {
             attr.link_create.__bindgen_anon_2.target_fd = fd.as_raw_fd() as u32;
@@ -146,6 +154,8 @@ pub fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     let place = unsafe {
         if raw.type_ == bpf_link_type::BPF_LINK_TYPE_TCX as u32 {
             Place::Tcx(raw.__bindgen_anon_1.tcx.ifindex)
+        } else if raw.type_ == bpf_link_type::BPF_LINK_TYPE_XDP as u32 {
+            Place::Xdp(raw.__bindgen_anon_1.xdp.ifindex)
         } else if raw.type_ == bpf_link_type::BPF_LINK_TYPE_CGROUP as u32 {
             Place::Cgroup(raw.__bindgen_anon_1.cgroup.cgroup_id)
         } else {
@@ -204,11 +214,22 @@ pub fn read_array<T: aya::Pod>(map: BorrowedFd<'_>, values: &mut [T]) -> io::Res
     }
 }
 
-/// Loads a tiny tc program, to ask the kernel something.
-pub fn load_classifier(instructions: &[bpf_insn]) -> io::Result<OwnedFd> {
+/// BPF_MAP_UPDATE_BATCH (5.6, aa2e93b8e58e) of consecutive elements of an array.
+pub fn write_array<T: aya::Pod>(map: BorrowedFd<'_>, start: u32, values: &[T]) -> io::Result<()> {
+    let keys: Vec<u32> = (start..).take(values.len()).collect();
+    let mut attr = attr();
+    attr.batch.map_fd = map.as_raw_fd() as u32;
+    attr.batch.keys = keys.as_ptr() as u64;
+    attr.batch.values = values.as_ptr() as u64;
+    attr.batch.count = keys.len() as u32;
+    bpf(bpf_cmd::BPF_MAP_UPDATE_BATCH, &mut attr).map(drop)
+}
+
+/// Loads a tiny program, to ask the kernel something.
+pub fn load_program(kind: bpf_prog_type, instructions: &[bpf_insn]) -> io::Result<OwnedFd> {
     let license = c"GPL";
     let mut attr = attr();
-    attr.__bindgen_anon_3.prog_type = bpf_prog_type::BPF_PROG_TYPE_SCHED_CLS as u32;
+    attr.__bindgen_anon_3.prog_type = kind as u32;
     attr.__bindgen_anon_3.insns = instructions.as_ptr() as u64;
     attr.__bindgen_anon_3.insn_cnt = instructions.len() as u32;
     attr.__bindgen_anon_3.license = license.as_ptr() as u64;

@@ -103,7 +103,7 @@ pub(super) struct World {
 }
 
 pub(super) fn config(limits: Limits) -> ModelConfig {
-    ModelConfig { node_name: HERE.to_owned(), limits }
+    ModelConfig { node_name: HERE.to_owned(), limits, ..ModelConfig::default() }
 }
 
 /// What a controller decides that asks for A51 and A52.

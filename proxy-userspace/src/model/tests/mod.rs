@@ -8,6 +8,7 @@ mod contract;
 mod generate;
 mod health;
 mod limits;
+mod maglev;
 mod manifests;
 mod order;
 mod properties;

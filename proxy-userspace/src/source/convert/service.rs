@@ -8,8 +8,11 @@ use k8s_openapi::api::core::v1 as core;
 use super::{Converted, PROXY_NAME, Report, has_label, object_name, parse_cidr, parse_ip};
 use crate::model::{
     problem::Subject,
-    spec::{ServicePort, ServiceSpec, TrafficPolicy},
+    spec::{Algorithm, ServicePort, ServiceSpec, TrafficPolicy},
 };
+
+/// The annotation that says how a Service's backends are chosen.
+const ALGORITHM: &str = "sluice.io/lb-algorithm";
 
 /// The API server's default for `clientIP.timeoutSeconds` (A71).
 const DEFAULT_AFFINITY_SECONDS: u32 = 10_800;
@@ -44,6 +47,7 @@ pub fn service(object: &core::Service) -> Converted<ServiceSpec> {
         ),
         affinity_timeout: affinity_timeout(spec, &mut report),
         health_check_node_port: health_check_node_port(spec, &mut report),
+        algorithm: algorithm(object, &mut report),
     };
     report.finish(value)
 }
@@ -198,6 +202,16 @@ fn affinity_timeout(spec: &core::ServiceSpec, report: &mut Report) -> u32 {
             DEFAULT_AFFINITY_SECONDS
         }
     }
+}
+
+/// What the annotation says, if it is there.
+fn algorithm(object: &core::Service, report: &mut Report) -> Option<Algorithm> {
+    let text = object.metadata.annotations.as_ref()?.get(ALGORITHM)?.trim();
+    let algorithm = text.parse();
+    if let Err(what) = &algorithm {
+        report.add(format!("annotation {ALGORITHM}: {what}, --lb-algorithm decides"));
+    }
+    algorithm.ok()
 }
 
 /// kube-proxy serves it for a LoadBalancer Service with the Local policy only.

@@ -210,7 +210,7 @@ prop_compose! {
     ) -> ServiceSpec {
         ServiceSpec {
             cluster_ips, external_ips, load_balancer_ips, source_ranges, ports, external_policy,
-            internal_policy, affinity_timeout, health_check_node_port: 0,
+            internal_policy, affinity_timeout, health_check_node_port: 0, algorithm: None,
         }
     }
 }
