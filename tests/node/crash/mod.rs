@@ -28,7 +28,7 @@ use sluice::{
 };
 use sluice_common::{
     backend::Backend,
-    net::{Addr, Port, Prefix, V4, V6},
+    net::{Addr, Port, Prefix, V4},
     settings::{Settings, detector, flags},
 };
 
