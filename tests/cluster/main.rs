@@ -1,5 +1,6 @@
 //! The real `sluice` on clusters of network namespaces, end to end.
 
+mod agents;
 mod bad_objects;
 mod cases;
 mod changes;
@@ -7,6 +8,7 @@ mod datagrams;
 mod interference;
 mod kube;
 mod kubernetes;
+mod node;
 mod paths;
 mod plugins;
 mod pods;

@@ -1,15 +1,16 @@
-//! The granular checks of both families, and traffic that is no service's.
+//! The granular checks of both families.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use serde_json::json;
 use testbed::{
     Place, Service,
-    address::{self, Family, SERVER_PORT},
+    address::{self, Family},
     wire::{Ask, Transport},
 };
 
 use crate::{
     bed::{Bed, PORT, Svc},
+    direct::no_snat,
     endpoint::{host, pods},
     expect::{answers, refused, serves, shared, soon, unserved},
     suite::Group,
@@ -69,17 +70,12 @@ pub(crate) const SECONDARY: Group = Group {
 pub(crate) const DUAL_STACK: Group = Group {
     title: "[Feature:IPv6DualStack]",
     cases: &[
-        ("should be able to reach pod on ipv4 and ipv6 ip", direct),
+        ("should be able to reach pod on ipv4 and ipv6 ip", no_snat),
         ("should create service with ipv4 cluster ip", |bed| families(bed, &[V4])),
         ("should create service with ipv6 cluster ip", |bed| families(bed, &[V6])),
         ("should create service with ipv4,v6 cluster ip", |bed| families(bed, &[V4, V6])),
         ("should create service with ipv6,v4 cluster ip", |bed| families(bed, &[V6, V4])),
     ],
-};
-
-pub(crate) const NO_SNAT: Group = Group {
-    title: "NoSNAT",
-    cases: &[("Should be able to send traffic between Pods without SNAT", direct)],
 };
 
 /// All endpoints, through the ClusterIP and both nodes' NodePorts.
@@ -158,20 +154,6 @@ fn host_network(bed: &Bed, family: Family) -> Result<()> {
         }
         for from in &people[..3] {
             shared(from, transport, service.vip(family), &both)?;
-        }
-    }
-    Ok(())
-}
-
-/// Every pod sees every other's own address, unless the CNI masquerades between nodes.
-fn direct(bed: &Bed) -> Result<()> {
-    for (from, to) in [(1, 2), (2, 1), (1, 3), (3, 1), (2, 4), (4, 2)] {
-        for family in Family::BOTH {
-            let target = bed.pod(to).address().port(family, SERVER_PORT);
-            let reply = answers(bed.pod(from), Tcp, target, &format!("pod{to}"))?;
-            let seen = reply.seen_source.ip();
-            let own = bed.cluster.seen_as(bed.pod(from), bed.pod(to).node()).ip(family);
-            ensure!(seen == own, "pod{from} is seen as {seen}");
         }
     }
     Ok(())
