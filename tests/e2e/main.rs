@@ -26,7 +26,7 @@ use bed::Bed;
 use suite::{Disruptive, Group, Suite};
 
 /// What may run at the same time.
-const TOGETHER: [Group; 24] = [
+const TOGETHER: [Group; 25] = [
     conntrack::GROUP,
     affinity::SERVICES,
     affinity::LOAD_BALANCERS,
@@ -42,6 +42,7 @@ const TOGETHER: [Group; 24] = [
     networking::PRIMARY,
     networking::SECONDARY,
     networking::DUAL_STACK,
+    networking::IPERF,
     direct::NO_SNAT,
     direct::PODS,
     direct::OUTSIDE,

@@ -23,6 +23,8 @@ const ALL: [&str; 4] = ["pod1", "pod2", "pod3", "pod4"];
 /// What one datagram, and one stream, carries in the tests of large requests.
 const LARGE_DATAGRAM: u16 = 20_000;
 const LARGE_STREAM: u64 = 1_000_000;
+/// What a client of each node streams, both ways.
+const IPERF_STREAM: u64 = 10_000_000;
 
 pub(crate) const PRIMARY: Group = Group {
     title: "Networking Granular Checks: Services",
@@ -76,6 +78,20 @@ pub(crate) const DUAL_STACK: Group = Group {
         ("should create service with ipv4,v6 cluster ip", |bed| families(bed, &[V4, V6])),
         ("should create service with ipv6,v4 cluster ip", |bed| families(bed, &[V6, V4])),
     ],
+};
+
+pub(crate) const IPERF: Group = Group {
+    title: "Networking IPerf2",
+    cases: &[("should run iperf2", |bed| {
+        let service = bed.inward(&pods(&[1]))?;
+        for from in [bed.pod(2), bed.pod(4)] {
+            for family in Family::BOTH {
+                answers(from, Tcp, service.vip(family), "pod1")?;
+                from.bulk(service.vip(family), IPERF_STREAM)?;
+            }
+        }
+        Ok(())
+    })],
 };
 
 /// All endpoints, through the ClusterIP and both nodes' NodePorts.
