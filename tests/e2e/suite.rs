@@ -13,7 +13,7 @@ use anyhow::Result;
 use crate::bed::Bed;
 
 /// Cases that run at once: most of a case is waiting.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 12;
 
 /// Cases of one kind, each with its own Services: they may run at the same time.
 pub(crate) struct Group<Run: 'static = fn(&Bed) -> Result<()>> {
