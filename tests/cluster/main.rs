@@ -1,5 +1,6 @@
 //! The real `sluice` on clusters of network namespaces, end to end.
 
+mod agents;
 mod bad_objects;
 mod cases;
 mod changes;
@@ -9,6 +10,7 @@ mod interference;
 mod kube;
 mod kubernetes;
 mod maglev;
+mod node;
 mod paths;
 mod plugins;
 mod pods;

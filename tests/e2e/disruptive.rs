@@ -35,11 +35,6 @@ pub(crate) const GRANULAR: Disruptive = Disruptive {
     cases: &[("should recreate its iptables rules if they are deleted [Disruptive]", detached)],
 };
 
-pub(crate) const KUBE_PROXY: Disruptive = Disruptive {
-    title: "KubeProxy",
-    cases: &[("should set TCP CLOSE_WAIT timeout [Privileged]", close_wait)],
-};
-
 /// By ClusterIP from both nodes' pods, and by NodePort from outside.
 fn works(bed: &Bed, service: &Svc<'_>, who: &[&str]) -> Result<()> {
     each(|family, transport| {
@@ -117,16 +112,6 @@ fn urls(bed: &mut Bed) -> Result<()> {
         let metrics: SocketAddr = ([127, 0, 0, 1], 10_249).into();
         let (code, mode) = status(node, metrics, "/proxyMode")?.context("no /proxyMode")?;
         ensure!((code, mode.as_str()) == (200, "ebpf"), "/proxyMode answers {code} {mode}");
-    }
-    Ok(())
-}
-
-/// kube-proxy's default is an hour, where the kernel tracks connections at all.
-fn close_wait(bed: &mut Bed) -> Result<()> {
-    for node in bed.cluster.nodes() {
-        let path = "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_close_wait";
-        let value = node.shell(&format!("cat {path}"))?;
-        ensure!(value.trim() == "3600", "{}: {value}", node.name());
     }
     Ok(())
 }

@@ -41,7 +41,12 @@ impl Endpoint {
         self.conditions(false, false, true)
     }
 
-    /// The same of a Service with `publishNotReadyAddresses`: the controller calls it ready.
+    /// An unready one of a Service with `publishNotReadyAddresses`: the controller calls it ready.
+    pub(crate) fn unready_but_published(self) -> Self {
+        self.conditions(true, false, false)
+    }
+
+    /// The same, deleted.
     pub(crate) fn failing_but_published(self) -> Self {
         self.conditions(true, false, true)
     }

@@ -125,10 +125,18 @@ pub(crate) fn unserved(from: &Place, transport: Transport, target: SocketAddr) -
     })
 }
 
+/// Nobody answers a socket that keeps sending.
+pub(crate) fn moves_nowhere(held: &Held<'_>) -> Result<()> {
+    soon(|| match held.echo_within(SILENCE_MS) {
+        Err(_whatever) => Ok(()),
+        Ok(reply) => Err(anyhow!("{} answers", reply.who)),
+    })
+}
+
 /// A socket that keeps sending reaches `who` in the end, datagram by datagram.
 pub(crate) fn moves_to(held: &Held<'_>, who: &str) -> Result<()> {
     soon(|| {
-        let reply = held.echo()?;
+        let reply = held.echo_within(PATIENCE_MS)?;
         ensure!(reply.who == who, "{} still answers, not {who}", reply.who);
         Ok(())
     })

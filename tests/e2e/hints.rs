@@ -19,6 +19,8 @@ use crate::{
 
 /// Another port that pods listen on for this file.
 const SECOND: u16 = 9_092;
+/// And one more.
+const THIRD: u16 = 9_094;
 
 pub(crate) const DISTRIBUTION: Group = Group {
     title: "Traffic Distribution",
@@ -63,6 +65,14 @@ pub(crate) const SLICES: Group = Group {
             many_addresses,
         ),
     ],
+};
+
+pub(crate) const MIRRORING: Group = Group {
+    title: "EndpointSliceMirroring",
+    cases: &[(
+        "should mirror a custom Endpoint with multiple subsets and same IP address",
+        one_address_twice,
+    )],
 };
 
 pub(crate) const CIDRS: Group = Group {
@@ -160,6 +170,28 @@ fn many_addresses(bed: &Bed) -> Result<()> {
     service.part(2, &ports, &pods(&[3, 4]))?;
     let all = ["pod1", "pod2", "pod3", "pod4"];
     Family::BOTH.iter().try_for_each(|f| shared(bed.pod(2), Transport::Tcp, service.vip(*f), &all))
+}
+
+/// What the controller makes of two subsets: two slices, one pod, a port each (A4, A9).
+fn one_address_twice(bed: &Bed) -> Result<()> {
+    let at = Family::BOTH.map(|f| bed.pod(4).address().port(f, THIRD));
+    bed.pod(4).serve("third-port", &at)?;
+    let service = bed.unborn();
+    service.inward(|it| {
+        let port =
+            |number| json!({"name": format!("port{number}"), "protocol": "TCP", "port": number});
+        it.with("ports", json!([port(PORT), port(PORT + 1)]))
+    })?;
+    service.part(0, &[("port80", "TCP", testbed::address::SERVER_PORT)], &pods(&[4]))?;
+    service.part(1, &[("port81", "TCP", THIRD)], &pods(&[4]))?;
+    for from in [bed.pod(3), bed.pod(1)] {
+        for family in Family::BOTH {
+            let at = |port| service.cluster_ip().port(family, port);
+            shared(from, Transport::Tcp, at(PORT), &["pod4"])?;
+            shared(from, Transport::Tcp, at(PORT + 1), &["third-port"])?;
+        }
+    }
+    Ok(())
 }
 
 /// A second range comes while everything runs.

@@ -5,14 +5,17 @@ mod affinity;
 mod balancers;
 mod bed;
 mod conntrack;
+mod direct;
 mod disruptive;
 mod endpoint;
 mod expect;
 mod hints;
 mod networking;
 mod policies;
+mod ports;
 mod services;
 mod suite;
+mod tracked;
 mod types;
 
 use std::collections::BTreeSet;
@@ -23,7 +26,7 @@ use bed::Bed;
 use suite::{Disruptive, Group, Suite};
 
 /// What may run at the same time.
-const TOGETHER: [Group; 19] = [
+const TOGETHER: [Group; 25] = [
     conntrack::GROUP,
     affinity::SERVICES,
     affinity::LOAD_BALANCERS,
@@ -35,19 +38,31 @@ const TOGETHER: [Group; 19] = [
     balancers::LIFECYCLE,
     policies::GROUP,
     services::GROUP,
+    ports::SIDECARS,
     networking::PRIMARY,
     networking::SECONDARY,
     networking::DUAL_STACK,
-    networking::NO_SNAT,
+    networking::IPERF,
+    direct::NO_SNAT,
+    direct::PODS,
+    direct::OUTSIDE,
+    direct::LIFECYCLE,
     hints::DISTRIBUTION,
     hints::TOPOLOGY,
     hints::SLICES,
+    hints::MIRRORING,
     hints::CIDRS,
 ];
 
 /// What runs after that, one by one.
-const ALONE: [Disruptive; 4] =
-    [disruptive::NETWORKING, disruptive::KUBE_PROXY, disruptive::GRANULAR, disruptive::SERVICES];
+const ALONE: [Disruptive; 6] = [
+    disruptive::NETWORKING,
+    tracked::KUBE_PROXY,
+    tracked::CONNTRACK,
+    disruptive::GRANULAR,
+    disruptive::SERVICES,
+    ports::HOST_PORT,
+];
 
 /// On a plain bridge, with br_netfilter off.
 #[test]

@@ -1,15 +1,16 @@
-//! The granular checks of both families, and traffic that is no service's.
+//! The granular checks of both families.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use serde_json::json;
 use testbed::{
     Place, Service,
-    address::{self, Family, SERVER_PORT},
+    address::{self, Family},
     wire::{Ask, Transport},
 };
 
 use crate::{
     bed::{Bed, PORT, Svc},
+    direct::no_snat,
     endpoint::{host, pods},
     expect::{answers, refused, serves, shared, soon, unserved},
     suite::Group,
@@ -22,6 +23,8 @@ const ALL: [&str; 4] = ["pod1", "pod2", "pod3", "pod4"];
 /// What one datagram, and one stream, carries in the tests of large requests.
 const LARGE_DATAGRAM: u16 = 20_000;
 const LARGE_STREAM: u64 = 1_000_000;
+/// What a client of each node streams, both ways.
+const IPERF_STREAM: u64 = 10_000_000;
 
 pub(crate) const PRIMARY: Group = Group {
     title: "Networking Granular Checks: Services",
@@ -69,7 +72,7 @@ pub(crate) const SECONDARY: Group = Group {
 pub(crate) const DUAL_STACK: Group = Group {
     title: "[Feature:IPv6DualStack]",
     cases: &[
-        ("should be able to reach pod on ipv4 and ipv6 ip", direct),
+        ("should be able to reach pod on ipv4 and ipv6 ip", no_snat),
         ("should create service with ipv4 cluster ip", |bed| families(bed, &[V4])),
         ("should create service with ipv6 cluster ip", |bed| families(bed, &[V6])),
         ("should create service with ipv4,v6 cluster ip", |bed| families(bed, &[V4, V6])),
@@ -77,9 +80,18 @@ pub(crate) const DUAL_STACK: Group = Group {
     ],
 };
 
-pub(crate) const NO_SNAT: Group = Group {
-    title: "NoSNAT",
-    cases: &[("Should be able to send traffic between Pods without SNAT", direct)],
+pub(crate) const IPERF: Group = Group {
+    title: "Networking IPerf2",
+    cases: &[("should run iperf2", |bed| {
+        let service = bed.inward(&pods(&[1]))?;
+        for from in [bed.pod(2), bed.pod(4)] {
+            for family in Family::BOTH {
+                answers(from, Tcp, service.vip(family), "pod1")?;
+                from.bulk(service.vip(family), IPERF_STREAM)?;
+            }
+        }
+        Ok(())
+    })],
 };
 
 /// All endpoints, through the ClusterIP and both nodes' NodePorts.
@@ -158,20 +170,6 @@ fn host_network(bed: &Bed, family: Family) -> Result<()> {
         }
         for from in &people[..3] {
             shared(from, transport, service.vip(family), &both)?;
-        }
-    }
-    Ok(())
-}
-
-/// Every pod sees every other's own address, unless the CNI masquerades between nodes.
-fn direct(bed: &Bed) -> Result<()> {
-    for (from, to) in [(1, 2), (2, 1), (1, 3), (3, 1), (2, 4), (4, 2)] {
-        for family in Family::BOTH {
-            let target = bed.pod(to).address().port(family, SERVER_PORT);
-            let reply = answers(bed.pod(from), Tcp, target, &format!("pod{to}"))?;
-            let seen = reply.seen_source.ip();
-            let own = bed.cluster.seen_as(bed.pod(from), bed.pod(to).node()).ip(family);
-            ensure!(seen == own, "pod{from} is seen as {seen}");
         }
     }
     Ok(())

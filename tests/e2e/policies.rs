@@ -42,10 +42,10 @@ pub(crate) const GROUP: Group = Group {
             },
         ),
         ("should support externalTrafficPolicy=Local for type=NodePort", external_local),
-        ("should create endpoints for unready pods", published),
+        ("should create endpoints for unready pods", unready),
         (
             "should be able to connect to terminating and unready endpoints if PublishNotReadyAddresses is true",
-            published,
+            unready_and_terminating,
         ),
         (
             "should not be able to connect to terminating and unready endpoints if PublishNotReadyAddresses is false",
@@ -153,13 +153,35 @@ fn external_local(bed: &Bed) -> Result<()> {
     each(|family, transport| dropped(bed.client(), transport, service.on_node(1, family)))
 }
 
-/// The controller calls unready pods of such a Service ready, also while they end.
-fn published(bed: &Bed) -> Result<()> {
-    let publish = |it: Service| it.with("publishNotReadyAddresses", true);
-    let service = bed.service(publish, &[pod(3).failing_but_published()])?;
+fn publish(service: Service) -> Service {
+    service.with("publishNotReadyAddresses", true)
+}
+
+/// From inside and outside.
+fn served_by_3(bed: &Bed, service: &Svc<'_>) -> Result<()> {
     let inside: [&Place; 3] = [bed.pod(2), bed.pod(4), bed.node(1)];
     inside.iter().try_for_each(|from| serves(from, |f| service.vip(f), "pod3"))?;
-    serves(bed.client(), |f| service.on_node(1, f), "pod3")?;
+    serves(bed.client(), |f| service.on_node(1, f), "pod3")
+}
+
+/// The controller calls unready pods of such a Service ready: while it is such a one, on and off.
+fn unready(bed: &Bed) -> Result<()> {
+    let service = bed.service(publish, &[pod(3).unready_but_published()])?;
+    served_by_3(bed, &service)?;
+    service.update(|it| it)?;
+    service.endpoints(&[pod(3).unready()])?;
+    rejected(bed, &service)?;
+    service.update(publish)?;
+    service.endpoints(&[pod(3).unready_but_published()])?;
+    served_by_3(bed, &service)?;
+    service.endpoints(&[])?;
+    rejected(bed, &service)
+}
+
+/// And also while they end.
+fn unready_and_terminating(bed: &Bed) -> Result<()> {
+    let service = bed.service(publish, &[pod(3).failing_but_published()])?;
+    served_by_3(bed, &service)?;
     service.update(|it| it)?;
     service.endpoints(&[pod(3).failing()])?;
     rejected(bed, &service)

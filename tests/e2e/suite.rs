@@ -14,7 +14,7 @@ use testbed::patience;
 use crate::bed::Bed;
 
 /// Cases that run at once: most of a case is waiting.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 12;
 /// The same where the processor is emulated, and has enough to do with fewer.
 const AT_ONCE_EMULATED: usize = 4;
 

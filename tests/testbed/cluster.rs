@@ -11,6 +11,7 @@ use crate::address::{self, Pair, SERVER_PORT};
 use crate::fabric;
 use crate::netns;
 use crate::place::Place;
+use crate::pod::Pod;
 use crate::rules::CniRules;
 use crate::scope::{Scope, sweep};
 use crate::topology::{Attachment, Topology};
@@ -195,6 +196,11 @@ impl Cluster {
         netns::delete(&namespace)
     }
 
+    /// Gives pod `p` ports of its node, by CNI's `portmap`, until what it returns is dropped.
+    pub fn map_ports(&self, p: u8, mappings: &serde_json::Value) -> Result<Attachment> {
+        Attachment::map_ports(&self.scope, self.pod(p.into())?.node, p, mappings)
+    }
+
     /// The addresses under which a pod appears to servers on node `n`.
     pub fn seen_as(&self, pod: &Pod, n: u8) -> Pair {
         let masked = pod.node != n && self.builder.topology.masquerades_between_nodes();
@@ -267,34 +273,5 @@ impl Deref for Node {
 
     fn deref(&self) -> &Place {
         &self.host
-    }
-}
-
-/// A pod.
-#[derive(Debug)]
-pub struct Pod {
-    node: u8,
-    place: Place,
-    address: Pair,
-    _attachment: Option<Attachment>,
-}
-
-impl Pod {
-    /// The number of its node.
-    pub fn node(&self) -> u8 {
-        self.node
-    }
-
-    /// Its addresses.
-    pub fn address(&self) -> Pair {
-        self.address
-    }
-}
-
-impl Deref for Pod {
-    type Target = Place;
-
-    fn deref(&self) -> &Place {
-        &self.place
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::address::{Family, Pair};
-use crate::cluster::Pod;
+use crate::pod::Pod;
 
 /// The folder.
 #[derive(Clone, Debug)]

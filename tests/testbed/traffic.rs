@@ -165,8 +165,15 @@ pub struct Held<'a> {
 impl Held<'_> {
     /// One exchange on every socket, all at once.
     pub fn echo_all(&self) -> Result<Vec<Result<Reply, Failure>>, Failure> {
-        let timeout_ms = TIMEOUT_MS + self.sockets.len() as u64 * 10;
-        let op = Op::AskOn { sockets: self.sockets.clone(), timeout_ms };
+        self.ask_on(self.sockets.clone(), TIMEOUT_MS + self.sockets.len() as u64 * 10)
+    }
+
+    fn ask_on(
+        &self,
+        sockets: Vec<u64>,
+        timeout_ms: u64,
+    ) -> Result<Vec<Result<Reply, Failure>>, Failure> {
+        let op = Op::AskOn { sockets, timeout_ms };
         match self.place.call(op, SLACK + Duration::from_millis(timeout_ms))? {
             Outcome::Replies(replies) => Ok(replies),
             other => Err(unexpected(&other)),
@@ -175,8 +182,14 @@ impl Held<'_> {
 
     /// One exchange on the first socket.
     pub fn echo(&self) -> Result<Reply, Failure> {
+        self.echo_within(TIMEOUT_MS)
+    }
+
+    /// The same with other patience.
+    pub fn echo_within(&self, timeout_ms: u64) -> Result<Reply, Failure> {
+        let sockets = self.sockets.first().copied().into_iter().collect();
         let nothing = || Err(Failure::new(FailureKind::Other, "no socket is held"));
-        self.echo_all()?.into_iter().next().unwrap_or_else(nothing)
+        self.ask_on(sockets, timeout_ms)?.into_iter().next().unwrap_or_else(nothing)
     }
 
     /// How many sockets are held.

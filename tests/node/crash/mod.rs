@@ -22,7 +22,9 @@ use sluice::{
         limits::Limits,
         mirror::{FamilyMirror, Mirror},
         op::{MapOp, Op},
+        plan::Build,
         quarantine::GRACE,
+        spec::Algorithm,
         text,
     },
 };
@@ -55,6 +57,10 @@ impl Maps for Mortal<'_> {
 
     fn holds(&self, op: &Op) -> Result<bool, WriteError> {
         self.maps.holds(op)
+    }
+
+    fn build(&mut self, build: &Build) -> Option<Result<u64, WriteError>> {
+        self.maps.build(build)
     }
 }
 
@@ -128,7 +134,11 @@ impl Bench {
     /// which the maps need not hold, and then hears of the next. Returns whether it came to its end.
     fn run(&mut self, known: &World, next: &World, writes: usize) -> bool {
         let mirror = read_mirror(&self.pins).expect("reading");
-        let config = ModelConfig { node_name: HERE.to_owned(), limits: LIMITS };
+        let config = ModelConfig {
+            node_name: HERE.to_owned(),
+            limits: LIMITS,
+            algorithm: Algorithm::Random,
+        };
         let mut model = Model::adopt(config, mirror);
         model.set_settings(settings());
         known.list(&mut model);

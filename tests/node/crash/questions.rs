@@ -69,7 +69,13 @@ pub(super) fn questions() -> Vec<Question> {
     for destination in destinations {
         for source in SOURCES.map(|text| text.parse::<IpAddr>().expect("an address")) {
             if source.is_ipv4() == destination.is_ipv4() {
-                let ask = |protocol| Question { source, input: 0, destination, protocol };
+                let ask = |protocol| Question {
+                    source,
+                    source_port: None,
+                    input: 0,
+                    destination,
+                    protocol,
+                };
                 questions.extend([Protocol::Tcp, Protocol::Udp].map(ask));
             }
         }

@@ -13,9 +13,7 @@ use crate::scope::Scope;
 use crate::uplink::Uplink;
 use crate::wire::Failure;
 
-pub use plugins::Plugin;
-
-pub(crate) use plugins::Attachment;
+pub use plugins::{Attachment, Plugin};
 
 /// The shapes that CNI plugins give a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -57,7 +57,7 @@ impl Plugin {
 
 /// What a plugin did for a pod; taken back when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Attachment {
+pub struct Attachment {
     network: Value,
     pod: String,
     node_netns: String,
@@ -77,6 +77,30 @@ impl Attachment {
         let attachment = Self { network, pod, node_netns, pod_netns, cgroup: scope.cgroup() };
         let answer = attachment.call("ADD")?;
         ensure!(addresses(&answer) == both(own), "the plugin assigned other addresses: {answer}");
+        Ok(attachment)
+    }
+
+    /// Has `portmap` give a wired pod ports of its node, as a runtime does after the first plugin.
+    /// `mappings` is what `runtimeConfig.portMappings` holds.
+    pub(crate) fn map_ports(scope: &Scope, n: u8, p: u8, mappings: &Value) -> Result<Self> {
+        let own = address::pod(n, p);
+        let network = json!({
+            "cniVersion": "1.0.0", "name": "pods", "type": "portmap",
+            "capabilities": {"portMappings": true},
+            "runtimeConfig": {"portMappings": mappings},
+            "prevResult": {
+                "cniVersion": "1.0.0",
+                "interfaces": [{"name": "eth0", "sandbox": "pod"}],
+                "ips": [
+                    {"address": format!("{}/24", own.v4), "interface": 0},
+                    {"address": format!("{}/64", own.v6), "interface": 0},
+                ],
+            },
+        });
+        let pod = format!("pod{p}");
+        let (node_netns, pod_netns) = (scope.netns(&format!("node{n}")), scope.netns(&pod));
+        let attachment = Self { network, pod, node_netns, pod_netns, cgroup: scope.cgroup() };
+        attachment.call("ADD")?;
         Ok(attachment)
     }
 
