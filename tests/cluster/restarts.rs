@@ -100,9 +100,9 @@ impl<'a> Rounds<'a> {
     fn restart(&mut self, sluice: &mut Sluice, node: &testbed::Node, round: u32) -> Result<()> {
         let was_whole = (round - 1).is_multiple_of(WHOLE);
         if was_whole && round.is_multiple_of(2) {
-            sluice.stop()?
+            sluice.stop()?;
         } else {
-            sluice.kill()?
+            sluice.kill()?;
         }
         let build = round as usize % 2;
         let source = Source::Manifests(self.manifests);
