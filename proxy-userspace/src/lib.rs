@@ -16,6 +16,7 @@ pub mod http;
 pub mod logging;
 pub mod metrics;
 pub mod model;
+pub mod netfilter;
 pub mod node;
 pub mod process;
 pub mod report;
