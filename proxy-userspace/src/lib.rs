@@ -15,6 +15,7 @@ pub mod health;
 pub mod http;
 pub mod logging;
 pub mod metrics;
+pub mod migrate;
 pub mod model;
 pub mod netfilter;
 pub mod node;

@@ -17,15 +17,17 @@ use sluice::{
     },
     config::{
         Command, Config, DEFAULT_VERBOSITY, Flags,
-        flags::{ExplainArgs, ListCommand},
+        flags::{ExplainArgs, ListCommand, MigrateCommand, NodeArgs},
         watch::FileWatch,
     },
     dataplane::aya::{Error, interfaces, pin::Pins},
-    logging, node, process,
+    logging, migrate, node, process,
 };
 
 /// The exit code for flags and files that cannot be obeyed.
 const BAD_USAGE: u8 = 2;
+/// The exit code of a migration's step that changed nothing, because something has to be done first.
+const REFUSED: u8 = 3;
 
 fn main() -> ExitCode {
     let flags = match Flags::read(std::env::args_os()) {
@@ -140,6 +142,35 @@ fn obey(command: Command) -> ExitCode {
         }
         Command::Explain(args) => explain(args),
         Command::Cleanup(args) => finish(cleanup(&args.bpf_root)),
+        Command::Migrate(step) => take_step(step),
+    }
+}
+
+fn take_step(step: MigrateCommand) -> ExitCode {
+    let node = |args: NodeArgs| migrate::Node {
+        bpf_root: args.bpf_root,
+        metrics: args.metrics_bind_address,
+    };
+    let done = match step {
+        MigrateCommand::Plan(args) => migrate::plan(&node(args.node))
+            .and_then(|plan| cli::migrate::plan(&plan, args.output))
+            .map_err(migrate::Stop::Failed),
+        MigrateCommand::Apply(args) => {
+            let insist = migrate::Insist {
+                while_kube_proxy_runs: args.while_kube_proxy_runs,
+                ignore_missing: args.ignore_missing,
+            };
+            migrate::apply(&node(args.node), insist).map(|done| cli::migrate::applied(&done))
+        }
+    };
+    match done {
+        Ok(text) => finish(print(&text)),
+        Err(migrate::Stop::Failed(error)) => finish(Err(error.into())),
+        Err(migrate::Stop::Refused(reasons)) => {
+            reasons.iter().for_each(|reason| eprintln!("sluice: {reason}"));
+            eprintln!("sluice: nothing was changed");
+            ExitCode::from(REFUSED)
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod datagrams;
 mod interference;
 mod kube;
 mod kubernetes;
+mod migrate;
 mod paths;
 mod pods;
 mod policies;

@@ -10,6 +10,7 @@ pub mod apiserver;
 mod cluster;
 mod fabric;
 pub mod http;
+mod kube_proxy;
 mod manifests;
 mod netns;
 pub mod packet;
@@ -22,6 +23,7 @@ mod traffic;
 pub mod wire;
 
 pub use cluster::{Builder, Cluster, Node, Pod};
+pub use kube_proxy::{KubeProxy, Served};
 pub use manifests::{Manifests, Port, Service, Slice};
 pub use place::Place;
 pub use rules::CniRules;

@@ -26,6 +26,8 @@ const ERROR: &str = "ERROR";
 
 /// Where an entry has what.
 struct Layout {
+    destination: std::ops::Range<usize>,
+    protocol: usize,
     target: usize,
     next: usize,
     counters: std::ops::Range<usize>,
@@ -34,8 +36,22 @@ struct Layout {
 
 const fn layout(family: Family) -> Layout {
     match family {
-        Family::V4 => Layout { target: 88, next: 90, counters: 96..112, size: 112 },
-        Family::V6 => Layout { target: 140, next: 142, counters: 152..168, size: 168 },
+        Family::V4 => Layout {
+            destination: 4..8,
+            protocol: 80,
+            target: 88,
+            next: 90,
+            counters: 96..112,
+            size: 112,
+        },
+        Family::V6 => Layout {
+            destination: 16..32,
+            protocol: 128,
+            target: 140,
+            next: 142,
+            counters: 152..168,
+            size: 168,
+        },
     }
 }
 
@@ -124,6 +140,39 @@ impl Table {
             }
         }
         Some((table, counters))
+    }
+
+    /// What the rules of a chain match that jump on: destination (zeros for any), protocol and port.
+    pub fn destinations(&self, chain: &str) -> Vec<(Vec<u8>, u8, u16)> {
+        let Some(parsed) = self.parse() else { return Vec::new() };
+        let rules = parsed.entries.iter().filter(|entry| parsed.chains[entry.chain].0 == chain);
+        let jumps = rules.filter(|entry| parsed.jump(entry).is_some());
+        jumps.filter_map(|entry| self.destination(&self.entries[entry.start..entry.end])).collect()
+    }
+
+    fn destination(&self, entry: &[u8]) -> Option<(Vec<u8>, u8, u16)> {
+        let layout = layout(self.family);
+        let half = |at: usize| Some(u16::from_ne_bytes(*entry.get(at..)?.first_chunk()?));
+        let protocol = half(layout.protocol)? as u8;
+        // The match that has the ports: its first and last port, behind those of the source, but for
+        // SCTP, where they come first.
+        let (name, ports) = match i32::from(protocol) {
+            libc::IPPROTO_TCP => ("tcp", TARGET + 4),
+            libc::IPPROTO_UDP => ("udp", TARGET + 4),
+            libc::IPPROTO_SCTP => ("sctp", TARGET),
+            _ => return None,
+        };
+        let (mut at, end) = (layout.size, usize::from(half(layout.target)?));
+        while at < end {
+            let size = usize::from(half(at)?);
+            let body = entry.get(at..at + size)?;
+            if size >= ports + 4 && text(&body[NAME]) == name {
+                let address = entry.get(layout.destination)?.to_vec();
+                return Some((address, protocol, half(at + ports)?));
+            }
+            at += size.max(TARGET);
+        }
+        None
     }
 
     fn counters(&self, entry: &Entry) -> Option<[u64; 2]> {

@@ -80,6 +80,14 @@ impl Leftovers {
     }
 }
 
+/// What the legacy nat table's chain serves, see [`Table::destinations`].
+pub fn destinations(family: Family, chain: &str) -> io::Result<Vec<(Vec<u8>, u8, u16)>> {
+    if !instantiated(family).contains(&"nat") {
+        return Ok(Vec::new());
+    }
+    Ok(Socket::open(family)?.read("nat")?.destinations(chain))
+}
+
 fn unread() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the kernel's table could not be understood")
 }
@@ -106,7 +114,7 @@ fn lock() -> io::Result<Flock<File>> {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => return Ok(lock),
             Err((returned, nix::Error::EWOULDBLOCK)) if Instant::now() < deadline => {
-                file = returned
+                file = returned;
             }
             Err((_, error)) => return Err(error.into()),
         }

@@ -26,8 +26,10 @@ mod command {
     pub(super) const NEW_CHAIN: i32 = libc::NFT_MSG_NEWCHAIN;
     pub(super) const GET_CHAIN: i32 = libc::NFT_MSG_GETCHAIN;
     pub(super) const DELETE_CHAIN: i32 = libc::NFT_MSG_DELCHAIN;
+    pub(super) const NEW_RULE: i32 = libc::NFT_MSG_NEWRULE;
     pub(super) const GET_RULE: i32 = libc::NFT_MSG_GETRULE;
     pub(super) const DELETE_RULE: i32 = libc::NFT_MSG_DELRULE;
+    pub(super) const GET_ELEMENT: i32 = libc::NFT_MSG_GETSETELEM;
 }
 
 /// Attributes (`NFTA_*`), of linux/netfilter/nf_tables.h.
@@ -46,8 +48,16 @@ mod attribute {
     pub(super) const EXPRESSION_NAME: u16 = 1;
     pub(super) const EXPRESSION_DATA: u16 = 2;
     pub(super) const IMMEDIATE_DATA: u16 = 2;
+    pub(super) const LIST_ELEMENT: u16 = 1;
+    pub(super) const CT_REGISTER: u16 = 1;
+    pub(super) const CT_KEY: u16 = 2;
     pub(super) const DATA_VERDICT: u16 = 2;
     pub(super) const VERDICT_CHAIN: u16 = 2;
+    pub(super) const ELEMENTS_TABLE: u16 = 1;
+    pub(super) const ELEMENTS_SET: u16 = 2;
+    pub(super) const ELEMENTS: u16 = 3;
+    pub(super) const ELEMENT_KEY: u16 = 1;
+    pub(super) const DATA_VALUE: u16 = 1;
 }
 
 /// A rule that jumps, and the number by which it is deleted.
@@ -147,6 +157,23 @@ impl Leftovers {
     }
 }
 
+/// The keys of a map in kube-proxy's own table, as bytes; none if there is no such map.
+pub fn keys(family: Family, map: &str) -> io::Result<Vec<Vec<u8>>> {
+    let about = Attributes::new()
+        .text(attribute::ELEMENTS_TABLE, KUBE_PROXY)
+        .text(attribute::ELEMENTS_SET, map);
+    let parts = match list(family, command::GET_ELEMENT, about) {
+        Err(e) if e.raw_os_error() == Some(libc::ENOENT) || is_missing(&e) => return Ok(Vec::new()),
+        parts => parts?,
+    };
+    let key = |element: &[u8]| {
+        let key = find(element, attribute::ELEMENT_KEY)?;
+        find(key, attribute::DATA_VALUE).map(<[u8]>::to_vec)
+    };
+    let elements = parts.iter().filter_map(|part| find(&part.attributes, attribute::ELEMENTS));
+    Ok(elements.flat_map(read).filter_map(|(_, element)| key(element)).collect())
+}
+
 /// Whether an error says that the kernel has no nftables.
 fn is_missing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EPROTONOSUPPORT | libc::EINVAL))
@@ -161,10 +188,14 @@ const HOOKS: [(&str, u32, i32); 4] = [
     ("postrouting", libc::NF_INET_POST_ROUTING as u32, libc::NF_IP_PRI_NAT_SRC),
 ];
 
-/// Makes the table [`OURS`], of empty nat chains. The kernel goes on translating the packets of
-/// connections that it knows as long as any nat chain is registered in the family, and stops with the
-/// last one (nf_nat_register_fn); rules are asked for new connections only.
+/// Makes the table [`OURS`], whose rules do nothing. The kernel goes on translating the packets of
+/// connections that it knows, whatever becomes of the rules, as long as in the family some nat chain is
+/// registered (nf_nat_register_fn) and some rule asks conntrack (nf_ct_netns_get); with the last of
+/// either it stops.
 pub fn keep_translation(family: Family) -> io::Result<()> {
+    if keeps_translation(family)? {
+        return Ok(());
+    }
     let named = |kind| Attributes::new().text(kind, OURS);
     let table = named(attribute::TABLE_NAME);
     let mut messages = vec![message(family, command::NEW_TABLE, CREATE, table)];
@@ -178,7 +209,22 @@ pub fn keep_translation(family: Family) -> io::Result<()> {
             .text(attribute::CHAIN_TYPE, "nat");
         messages.push(message(family, command::NEW_CHAIN, CREATE, chain));
     }
+    let rule = named(attribute::RULE_TABLE)
+        .text(attribute::RULE_CHAIN, HOOKS[0].0)
+        .nested(attribute::RULE_EXPRESSIONS, &ask_conntrack());
+    messages.push(message(family, command::NEW_RULE, CREATE, rule));
     netlink::transaction(SUBSYSTEM, &messages)
+}
+
+/// One expression: the connection's state, into a register that nobody reads.
+fn ask_conntrack() -> Attributes {
+    let state = Attributes::new()
+        .u32(attribute::CT_REGISTER, libc::NFT_REG32_00 as u32)
+        .u32(attribute::CT_KEY, libc::NFT_CT_STATE as u32);
+    let expression = Attributes::new()
+        .text(attribute::EXPRESSION_NAME, "ct")
+        .nested(attribute::EXPRESSION_DATA, &state);
+    Attributes::new().nested(attribute::LIST_ELEMENT, &expression)
 }
 
 /// Whether the table [`OURS`] is there.
