@@ -103,7 +103,8 @@ fn write_config(config: &Config, path: &Path) -> anyhow::Result<()> {
 }
 
 fn cleanup(bpf_root: &Path) -> anyhow::Result<()> {
-    let lines = interfaces::cleanup(bpf_root)?;
+    let mut lines = interfaces::cleanup(bpf_root)?;
+    lines.extend(migrate::end_translation()?);
     print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())
 }
 
@@ -161,6 +162,13 @@ fn take_step(step: MigrateCommand) -> ExitCode {
                 ignore_missing: args.ignore_missing,
             };
             migrate::apply(&node(args.node), insist).map(|done| cli::migrate::applied(&done))
+        }
+        MigrateCommand::Rollback(args) => {
+            let insist = migrate::Insist {
+                ignore_missing: args.ignore_missing,
+                ..migrate::Insist::default()
+            };
+            migrate::rollback(&node(args.node), insist).map(|done| cli::migrate::rolled_back(&done))
         }
     };
     match done {

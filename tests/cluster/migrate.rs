@@ -6,7 +6,7 @@ use testbed::{Cluster, KubeProxy, Node, Served, Sluice, Topology, address};
 
 use crate::{
     streams::Streams,
-    world::{PORT, World, node_port},
+    world::{PORT, World, node_port, vip},
 };
 
 /// What was established under one proxy goes on for so long under the other.
@@ -99,6 +99,31 @@ fn take_over(mode: KubeProxy) {
     assert!(migration.step(&["plan"]).contains("nothing of kube-proxy's is left"));
     migration.world.sluices = sluices;
     migration.assert_only_others();
+    roll_back(&mut migration);
+}
+
+/// Connections that Sluice translated, and new ones, go on through its end and after it.
+fn roll_back(migration: &mut Migration) {
+    let said = migration.refused(&["rollback"]);
+    assert!(said.contains("Sluice runs") && said.contains("10.96.0.1:80/TCP"), "{said}");
+    let mut sluices = std::mem::take(&mut migration.world.sluices);
+    {
+        let streams = Streams::start(&migration.world.cluster, 1);
+        sleep(AFTERWARDS);
+        sluices.iter_mut().for_each(|sluice| sluice.stop().unwrap());
+        migration.kube_proxy();
+        let said = migration.step(&["rollback"]);
+        assert!(said.contains("connections go on in netfilter"), "{said}");
+        sleep(AFTERWARDS);
+        streams.unharmed();
+    }
+    for node in migration.nodes() {
+        assert!(!node.bpf_root().join("sluice").exists(), "pins");
+        let tables = node.shell("nft list tables").unwrap();
+        assert!(!tables.contains("sluice"), "{tables}");
+    }
+    let pod = migration.world.cluster.pod(2).unwrap();
+    pod.tcp(vip(1, address::Family::V4)).unwrap();
 }
 
 #[test]

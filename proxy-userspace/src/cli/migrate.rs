@@ -3,7 +3,7 @@
 use super::output::Output;
 use crate::{
     dataplane::aya::Error,
-    migrate::{Plan, leftovers::Leftover},
+    migrate::{Plan, RolledBack, leftovers::Leftover},
 };
 
 /// The plan as text.
@@ -47,6 +47,16 @@ pub fn applied(leftovers: &[Leftover]) -> String {
     }
     if gone.is_empty() {
         text += "nothing of kube-proxy's was left\n";
+    }
+    text
+}
+
+/// What `rollback` did.
+pub fn rolled_back(done: &RolledBack) -> String {
+    let mut text: String = done.removed.iter().map(|line| format!("removed {line}\n")).collect();
+    text += &format!("{} connections go on in netfilter\n", done.handed.connections);
+    if done.handed.lost > 0 {
+        text += &format!("{} connections could not be handed over\n", done.handed.lost);
     }
     text
 }

@@ -193,6 +193,9 @@ pub enum MigrateCommand {
     Plan(PlanArgs),
     /// Check that Sluice serves all that kube-proxy's rules do, then remove these, and only these.
     Apply(ApplyArgs),
+    /// Check that kube-proxy's rules serve all that Sluice does, hand open connections to netfilter,
+    /// then remove everything of Sluice's.
+    Rollback(RollbackArgs),
 }
 
 /// Where the commands of a migration look.
@@ -215,6 +218,17 @@ pub struct PlanArgs {
     /// Form of the output.
     #[arg(short, long, value_enum, default_value = "table")]
     pub output: Output,
+}
+
+/// What `rollback` insists on.
+#[derive(Clone, Debug, Args)]
+pub struct RollbackArgs {
+    /// Where to look.
+    #[command(flatten)]
+    pub node: NodeArgs,
+    /// Remove Sluice although it serves what kube-proxy's rules do not.
+    #[arg(long)]
+    pub ignore_missing: bool,
 }
 
 /// What `apply` insists on.

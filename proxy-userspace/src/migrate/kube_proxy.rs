@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const ANSWER: u64 = 4 << 20;
 
 /// Sluice's own answer at /proxyMode.
-const OWN_MODE: &str = "ebpf";
+pub const OWN_MODE: &str = "ebpf";
 
 /// Signs of a running kube-proxy, in words; none: there is none, as far as this process can see.
 pub fn signs(proc: &Path, metrics: SocketAddr) -> Vec<String> {

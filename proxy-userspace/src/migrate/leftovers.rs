@@ -9,7 +9,7 @@ use crate::{
     netfilter::{
         Family,
         chains::{Jump, Removal},
-        legacy, nftables,
+        legacy, nftables, own,
     },
 };
 
@@ -98,7 +98,7 @@ impl Leftovers {
     /// Removes it. What netfilter translated before goes on being translated.
     pub fn remove(&self) -> Result<(), Error> {
         for family in Family::BOTH.into_iter().filter(|family| self.concerns(*family)) {
-            nftables::keep_translation(family).map_err(|e| {
+            own::keep_translation(family).map_err(|e| {
                 Error::os("keeping netfilter's address translation for open connections", &e)
                     .advise(
                         "nothing was removed; on a kernel without nftables drain the node, and run \

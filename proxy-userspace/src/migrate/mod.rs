@@ -3,18 +3,23 @@
 //! Everything here runs in the node's network namespace, beside the controller: it reads the pinned
 //! maps, asks the controller's port, and changes netfilter's rulesets.
 
+pub mod hand_back;
 pub mod kube_proxy;
 pub mod leftovers;
 pub mod served;
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
 use serde::Serialize;
 
-use crate::dataplane::aya::{Error, pin::Pins, read};
+use crate::{
+    dataplane::aya::{Error, pin::Pins, read},
+    netfilter::{Family, own},
+};
+use hand_back::Handed;
 use leftovers::{Leftover, Leftovers};
 use served::Own;
 
@@ -98,6 +103,32 @@ impl From<Error> for Stop {
     }
 }
 
+/// What a starting Sluice says of kube-proxy: that it runs, that its rules are there.
+pub fn notices(metrics: SocketAddr) -> Vec<String> {
+    let loopback = match metrics.ip().is_unspecified() {
+        true => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), metrics.port()),
+        false => metrics,
+    };
+    let signs = kube_proxy::signs(Path::new("/proc"), loopback);
+    let mut notices: Vec<String> = signs
+        .into_iter()
+        .map(|sign| {
+            format!("kube-proxy runs on this node ({sign}): Sluice translates before it; end it")
+        })
+        .collect();
+    match Leftovers::find() {
+        Ok(leftovers) => notices.extend(leftovers.any().then(|| {
+            let count = leftovers.list().iter().filter(|item| item.remove).count();
+            format!(
+                "kube-proxy left {count} chains, rules and tables on this node; when it has ended, \
+                 `sluice migrate apply` removes them, and open connections go on"
+            )
+        })),
+        Err(e) => tracing::info!("looking for kube-proxy's rules failed: {e}"),
+    }
+    notices
+}
+
 /// What `plan` says.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
@@ -157,4 +188,53 @@ pub fn apply(node: &Node, insist: Insist) -> Result<Vec<Leftover>, Stop> {
             .into());
     }
     Ok(leftovers.list())
+}
+
+/// What `rollback` did.
+#[derive(Clone, Debug, Default)]
+pub struct RolledBack {
+    /// Connections that netfilter translates now, and those that it could not take.
+    pub handed: Handed,
+    /// Pins that were removed.
+    pub removed: Vec<String>,
+}
+
+/// Gives the node back to kube-proxy, whose rules have to serve all that Sluice does, and removes
+/// everything of Sluice's.
+pub fn rollback(node: &Node, insist: Insist) -> Result<RolledBack, Stop> {
+    let mut reasons = Vec::new();
+    if kube_proxy::proxy_mode(node.metrics).as_deref() == Some(kube_proxy::OWN_MODE) {
+        reasons.push(format!(
+            "Sluice runs (port {}) and would attach its programs again: end it, and start kube-proxy",
+            node.metrics.port()
+        ));
+    }
+    let pins = Pins::new(&node.bpf_root);
+    let own = Own::of(&read::read_mirror(&pins)?);
+    let theirs = served::by_kube_proxy()?;
+    let missing = own.with_endpoints.difference(&theirs);
+    if !insist.ignore_missing && missing.clone().next().is_some() {
+        reasons.push(format!(
+            "kube-proxy's rules do not serve what Sluice does: {}; start kube-proxy, wait until it is \
+             ready, and run this again, or add --ignore-missing",
+            served::some(missing)
+        ));
+    }
+    if !reasons.is_empty() {
+        return Err(Stop::Refused(reasons));
+    }
+    let mut removed = Vec::new();
+    let handed = hand_back::run(&pins, &mut removed)?;
+    Ok(RolledBack { handed, removed })
+}
+
+/// Removes the table that kept netfilter translating after `apply`; tells what it removed.
+pub fn end_translation() -> Result<Vec<String>, Error> {
+    let mut removed = Vec::new();
+    for family in Family::BOTH {
+        let was_there = own::end_translation(family)
+            .map_err(|e| Error::os("removing the nftables table `sluice`", &e))?;
+        removed.extend(was_there.then(|| format!("nftables table {} sluice", family.nftables())));
+    }
+    Ok(removed)
 }

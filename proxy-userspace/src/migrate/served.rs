@@ -40,14 +40,14 @@ impl fmt::Display for Frontend {
     }
 }
 
-/// What kube-proxy serves, in its nftables mode or with legacy iptables. Rules of `iptables-nft` are not
-/// read.
+/// What kube-proxy's rules serve, in nftables mode and in iptables mode with either kind of tables.
 pub fn by_kube_proxy() -> Result<BTreeSet<Frontend>, Error> {
     let mut found = BTreeSet::new();
     for family in Family::BOTH {
         let failed = |e: io::Error| Error::os("reading what kube-proxy's rules serve", &e);
         for chain in ["KUBE-SERVICES", "KUBE-NODEPORTS"] {
-            let rules = legacy::destinations(family, chain).map_err(failed)?;
+            let mut rules = legacy::destinations(family, chain).map_err(failed)?;
+            rules.extend(nftables::destinations(family, chain).map_err(failed)?);
             // KUBE-SERVICES jumps to KUBE-NODEPORTS without a port.
             found.extend(rules.into_iter().filter_map(|(bytes, proto, port)| {
                 Some(Frontend { address: address(&bytes)?, port, proto })

@@ -4,9 +4,13 @@
 pub mod attributes;
 pub mod blob;
 pub mod chains;
+pub mod conntrack;
 pub mod legacy;
 pub mod netlink;
+mod nft;
 pub mod nftables;
+pub mod own;
+pub mod rules;
 
 /// An address family that has rulesets of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,57 +8,12 @@ use super::{
     attributes::{Attributes, find, number, read, text},
     chains::{Jump, Removal, TABLES},
     netlink::{self, Message, Received},
+    nft::{SUBSYSTEM, attribute, command, is_missing, list, message, named, tables},
+    rules::{self, Destination},
 };
 
 /// The table that kube-proxy's nftables mode keeps in each family.
 pub const KUBE_PROXY: &str = "kube-proxy";
-/// Our own table, which keeps netfilter's address translation going ([`keep_translation`]).
-pub const OURS: &str = "sluice";
-
-const SUBSYSTEM: u8 = libc::NFNL_SUBSYS_NFTABLES as u8;
-const CREATE: u16 = libc::NLM_F_CREATE as u16;
-
-/// Commands (`NFT_MSG_*`).
-mod command {
-    pub(super) const NEW_TABLE: i32 = libc::NFT_MSG_NEWTABLE;
-    pub(super) const GET_TABLE: i32 = libc::NFT_MSG_GETTABLE;
-    pub(super) const DELETE_TABLE: i32 = libc::NFT_MSG_DELTABLE;
-    pub(super) const NEW_CHAIN: i32 = libc::NFT_MSG_NEWCHAIN;
-    pub(super) const GET_CHAIN: i32 = libc::NFT_MSG_GETCHAIN;
-    pub(super) const DELETE_CHAIN: i32 = libc::NFT_MSG_DELCHAIN;
-    pub(super) const NEW_RULE: i32 = libc::NFT_MSG_NEWRULE;
-    pub(super) const GET_RULE: i32 = libc::NFT_MSG_GETRULE;
-    pub(super) const DELETE_RULE: i32 = libc::NFT_MSG_DELRULE;
-    pub(super) const GET_ELEMENT: i32 = libc::NFT_MSG_GETSETELEM;
-}
-
-/// Attributes (`NFTA_*`), of linux/netfilter/nf_tables.h.
-mod attribute {
-    pub(super) const TABLE_NAME: u16 = 1;
-    pub(super) const CHAIN_TABLE: u16 = 1;
-    pub(super) const CHAIN_NAME: u16 = 3;
-    pub(super) const CHAIN_HOOK: u16 = 4;
-    pub(super) const CHAIN_TYPE: u16 = 7;
-    pub(super) const HOOK_NUMBER: u16 = 1;
-    pub(super) const HOOK_PRIORITY: u16 = 2;
-    pub(super) const RULE_TABLE: u16 = 1;
-    pub(super) const RULE_CHAIN: u16 = 2;
-    pub(super) const RULE_HANDLE: u16 = 3;
-    pub(super) const RULE_EXPRESSIONS: u16 = 4;
-    pub(super) const EXPRESSION_NAME: u16 = 1;
-    pub(super) const EXPRESSION_DATA: u16 = 2;
-    pub(super) const IMMEDIATE_DATA: u16 = 2;
-    pub(super) const LIST_ELEMENT: u16 = 1;
-    pub(super) const CT_REGISTER: u16 = 1;
-    pub(super) const CT_KEY: u16 = 2;
-    pub(super) const DATA_VERDICT: u16 = 2;
-    pub(super) const VERDICT_CHAIN: u16 = 2;
-    pub(super) const ELEMENTS_TABLE: u16 = 1;
-    pub(super) const ELEMENTS_SET: u16 = 2;
-    pub(super) const ELEMENTS: u16 = 3;
-    pub(super) const ELEMENT_KEY: u16 = 1;
-    pub(super) const DATA_VALUE: u16 = 1;
-}
 
 /// A rule that jumps, and the number by which it is deleted.
 #[derive(Clone, Debug)]
@@ -174,94 +129,6 @@ pub fn keys(family: Family, map: &str) -> io::Result<Vec<Vec<u8>>> {
     Ok(elements.flat_map(read).filter_map(|(_, element)| key(element)).collect())
 }
 
-/// Whether an error says that the kernel has no nftables.
-fn is_missing(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EPROTONOSUPPORT | libc::EINVAL))
-}
-
-/// Hooks at which netfilter translates addresses, with their usual priorities: prerouting, input,
-/// output, postrouting.
-const HOOKS: [(&str, u32, i32); 4] = [
-    ("prerouting", libc::NF_INET_PRE_ROUTING as u32, libc::NF_IP_PRI_NAT_DST),
-    ("input", libc::NF_INET_LOCAL_IN as u32, libc::NF_IP_PRI_NAT_SRC),
-    ("output", libc::NF_INET_LOCAL_OUT as u32, libc::NF_IP_PRI_NAT_DST),
-    ("postrouting", libc::NF_INET_POST_ROUTING as u32, libc::NF_IP_PRI_NAT_SRC),
-];
-
-/// Makes the table [`OURS`], whose rules do nothing. The kernel goes on translating the packets of
-/// connections that it knows, whatever becomes of the rules, as long as in the family some nat chain is
-/// registered (nf_nat_register_fn) and some rule asks conntrack (nf_ct_netns_get); with the last of
-/// either it stops.
-pub fn keep_translation(family: Family) -> io::Result<()> {
-    if keeps_translation(family)? {
-        return Ok(());
-    }
-    let named = |kind| Attributes::new().text(kind, OURS);
-    let table = named(attribute::TABLE_NAME);
-    let mut messages = vec![message(family, command::NEW_TABLE, CREATE, table)];
-    for (name, hook, priority) in HOOKS {
-        let hook = Attributes::new()
-            .u32(attribute::HOOK_NUMBER, hook)
-            .u32(attribute::HOOK_PRIORITY, priority.cast_unsigned());
-        let chain = named(attribute::CHAIN_TABLE)
-            .text(attribute::CHAIN_NAME, name)
-            .nested(attribute::CHAIN_HOOK, &hook)
-            .text(attribute::CHAIN_TYPE, "nat");
-        messages.push(message(family, command::NEW_CHAIN, CREATE, chain));
-    }
-    let rule = named(attribute::RULE_TABLE)
-        .text(attribute::RULE_CHAIN, HOOKS[0].0)
-        .nested(attribute::RULE_EXPRESSIONS, &ask_conntrack());
-    messages.push(message(family, command::NEW_RULE, CREATE, rule));
-    netlink::transaction(SUBSYSTEM, &messages)
-}
-
-/// One expression: the connection's state, into a register that nobody reads.
-fn ask_conntrack() -> Attributes {
-    let state = Attributes::new()
-        .u32(attribute::CT_REGISTER, libc::NFT_REG32_00 as u32)
-        .u32(attribute::CT_KEY, libc::NFT_CT_STATE as u32);
-    let expression = Attributes::new()
-        .text(attribute::EXPRESSION_NAME, "ct")
-        .nested(attribute::EXPRESSION_DATA, &state);
-    Attributes::new().nested(attribute::LIST_ELEMENT, &expression)
-}
-
-/// Whether the table [`OURS`] is there.
-pub fn keeps_translation(family: Family) -> io::Result<bool> {
-    match tables(family) {
-        Ok(tables) => Ok(tables.contains(OURS)),
-        Err(e) if is_missing(&e) => Ok(false),
-        Err(e) => Err(e),
-    }
-}
-
-/// Removes the table [`OURS`]; tells whether it was there.
-pub fn end_translation(family: Family) -> io::Result<bool> {
-    if !keeps_translation(family)? {
-        return Ok(false);
-    }
-    let table = Attributes::new().text(attribute::TABLE_NAME, OURS);
-    let message = message(family, command::DELETE_TABLE, 0, table);
-    netlink::transaction(SUBSYSTEM, &[message]).map(|()| true)
-}
-
-fn message(family: Family, command: i32, flags: u16, attributes: Attributes) -> Message {
-    let kind = u16::from(SUBSYSTEM) << 8 | command as u16;
-    Message { kind, flags, family: family.number(), attributes }
-}
-
-fn list(family: Family, command: i32, attributes: Attributes) -> io::Result<Vec<Received>> {
-    let mut found = netlink::list(&message(family, command, 0, attributes))?;
-    found.retain(|entry| entry.family == family.number());
-    Ok(found)
-}
-
-fn tables(family: Family) -> io::Result<BTreeSet<String>> {
-    let found = list(family, command::GET_TABLE, Attributes::new())?;
-    Ok(found.iter().filter_map(|table| named(table, attribute::TABLE_NAME)).collect())
-}
-
 #[derive(Default)]
 struct Chains {
     all: BTreeSet<String>,
@@ -292,6 +159,30 @@ fn rules(family: Family, table: &str) -> io::Result<Vec<Rule>> {
     Ok(of_table.filter_map(rule).collect())
 }
 
+/// What the rules of a chain in the nat table of `iptables-nft` match that jump on.
+pub fn destinations(family: Family, chain: &str) -> io::Result<Vec<Destination>> {
+    let of_chain =
+        Attributes::new().text(attribute::RULE_TABLE, "nat").text(attribute::RULE_CHAIN, chain);
+    let found = match list(family, command::GET_RULE, of_chain) {
+        Err(e) if e.raw_os_error() == Some(libc::ENOENT) || is_missing(&e) => return Ok(Vec::new()),
+        found => found?,
+    };
+    let length = match family {
+        Family::V4 => 4,
+        Family::V6 => 16,
+    };
+    let is_there = |rule: &&Received| {
+        named(rule, attribute::RULE_TABLE).as_deref() == Some("nat")
+            && named(rule, attribute::RULE_CHAIN).as_deref() == Some(chain)
+            && self::rule(rule).is_some()
+    };
+    let expressions = found
+        .iter()
+        .filter(is_there)
+        .filter_map(|rule| find(&rule.attributes, attribute::RULE_EXPRESSIONS));
+    Ok(expressions.filter_map(|list| rules::destination(list, length)).collect())
+}
+
 fn rule(received: &Received) -> Option<Rule> {
     let bytes = &received.attributes;
     let from = named(received, attribute::RULE_CHAIN)?;
@@ -310,8 +201,4 @@ fn target(expression: &[u8]) -> Option<String> {
     let data = find(data, attribute::IMMEDIATE_DATA)?;
     let verdict = find(data, attribute::DATA_VERDICT)?;
     find(verdict, attribute::VERDICT_CHAIN).map(text)
-}
-
-fn named(received: &Received, kind: u16) -> Option<String> {
-    find(&received.attributes, kind).map(text)
 }
