@@ -1,6 +1,6 @@
 //! What kube-proxy left on the node, as a list to show, and its removal.
 
-use std::{io, thread::sleep, time::Duration};
+use std::{fs, io, path::Path, thread::sleep, time::Duration};
 
 use serde::Serialize;
 
@@ -20,13 +20,13 @@ const WATCH: Duration = Duration::from_secs(1);
 /// One thing of kube-proxy's.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Leftover {
-    /// Where: `nftables`, `iptables-nft`, `iptables-legacy`.
+    /// Where: `nftables`, `iptables-nft`, `iptables-legacy`, `ipvs`.
     pub system: &'static str,
     /// `ip` or `ip6`.
     pub family: &'static str,
     /// The table that it is in, or is.
     pub table: String,
-    /// `table`, `chain` or `rule`.
+    /// `table`, `chain`, `rule`; `device` or `servers` of IPVS.
     pub kind: &'static str,
     /// The chain; for a rule, `FROM -> TO`.
     pub name: String,
@@ -81,6 +81,7 @@ impl Leftovers {
                 list.extend(jumps.iter().map(|jump| rule(found.family, table, jump)));
             }
         }
+        list.extend(ipvs(Path::new("/proc/thread-self/net")));
         list.sort();
         list
     }
@@ -134,6 +135,31 @@ pub fn are_changing() -> Result<bool, Error> {
     Ok(Leftovers::find()?.list() != before)
 }
 
+/// What the ipvs mode leaves beside its chains. It stays: a connection through IPVS ends with its
+/// virtual server, and Sluice translates before IPVS sees a packet.
+fn ipvs(net: &Path) -> Vec<Leftover> {
+    let read = |name: &str| fs::read_to_string(net.join(name)).unwrap_or_default();
+    let devices = read("dev");
+    let has_device = devices.lines().any(|line| line.trim_start().starts_with("kube-ipvs0:"));
+    let servers = read("ip_vs");
+    let is_server =
+        |line: &&str| ["TCP ", "UDP ", "SCTP "].iter().any(|proto| line.starts_with(proto));
+    let count = servers.lines().filter(is_server).count();
+    let item = |kind, name: String| Leftover {
+        system: "ipvs",
+        family: "",
+        table: String::new(),
+        kind,
+        name,
+        remove: false,
+        reason: "open connections would end: see docs/migration.md".to_owned(),
+    };
+    let mut found = Vec::new();
+    found.extend(has_device.then(|| item("device", "kube-ipvs0".to_owned())));
+    found.extend((has_device && count > 0).then(|| item("servers", format!("{count} of IPVS"))));
+    found
+}
+
 fn leftover(family: Family, table: &str, name: &str) -> Leftover {
     Leftover {
         system: "iptables-legacy",
@@ -163,4 +189,22 @@ fn chains<'a>(
 fn rule(family: Family, table: &str, jump: &Jump) -> Leftover {
     let name = format!("{} -> {}", jump.from, jump.to);
     Leftover { kind: "rule", ..leftover(family, table, &name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipvs_is_named_and_stays() {
+        let net = tempfile::tempdir().expect("a folder");
+        assert!(ipvs(net.path()).is_empty());
+        fs::write(net.path().join("dev"), "  eth0: 0 0\nkube-ipvs0: 0 0\n").expect("a file");
+        let servers = "IP Virtual Server\nTCP  0A600001:0050 rr\n  -> 0AF40101:1F90 Masq 1 0 0\n";
+        fs::write(net.path().join("ip_vs"), servers).expect("a file");
+        let found = ipvs(net.path());
+        assert_eq!(found.len(), 2);
+        assert!(found.iter().all(|item| !item.remove));
+        assert_eq!(found[1].name, "1 of IPVS");
+    }
 }

@@ -122,7 +122,7 @@ fn lock() -> io::Result<Flock<File>> {
     }
 }
 
-/// A socket of the kind that has the options.
+/// A socket that has the options. Of datagrams: a raw one would need CAP_NET_RAW.
 struct Socket {
     fd: OwnedFd,
     family: Family,
@@ -135,8 +135,7 @@ impl Socket {
             Family::V6 => libc::AF_INET6,
         };
         // SAFETY: the call takes three numbers.
-        let fd =
-            unsafe { libc::socket(domain, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::IPPROTO_RAW) };
+        let fd = unsafe { libc::socket(domain, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
