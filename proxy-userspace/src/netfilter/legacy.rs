@@ -105,14 +105,25 @@ fn instantiated(family: Family) -> Vec<&'static str> {
 }
 
 /// The lock that iptables takes, too: between reading a table and replacing it, somebody else's change
-/// would be lost.
-fn lock() -> io::Result<Flock<File>> {
+/// would be lost. In a container without the host's /run there is none to take; then the kernel alone
+/// notices most changes, by the number of entries.
+fn lock() -> io::Result<Option<Flock<File>>> {
     let path = std::env::var_os(LOCK.0).map_or_else(|| PathBuf::from(LOCK.1), PathBuf::from);
-    let mut file = File::options().create(true).truncate(false).write(true).open(&path)?;
+    let mut file = match File::options().create(true).truncate(false).write(true).open(&path) {
+        Ok(file) => file,
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::EROFS)) => {
+            tracing::warn!(
+                "changing legacy iptables tables without the lock {}: {e}",
+                path.display()
+            );
+            return Ok(None);
+        }
+        Err(e) => return Err(e),
+    };
     let deadline = Instant::now() + LOCK_WITHIN;
     loop {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Ok(lock),
+            Ok(lock) => return Ok(Some(lock)),
             Err((returned, nix::Error::EWOULDBLOCK)) if Instant::now() < deadline => {
                 file = returned;
             }
