@@ -17,15 +17,17 @@ use sluice::{
     },
     config::{
         Command, Config, DEFAULT_VERBOSITY, Flags,
-        flags::{ExplainArgs, ListCommand},
+        flags::{ExplainArgs, ListCommand, MigrateCommand, NodeArgs},
         watch::FileWatch,
     },
     dataplane::aya::{Error, interfaces, pin::Pins},
-    logging, node, process,
+    logging, migrate, node, process,
 };
 
 /// The exit code for flags and files that cannot be obeyed.
 const BAD_USAGE: u8 = 2;
+/// The exit code of a migration's step that changed nothing, because something has to be done first.
+const REFUSED: u8 = 3;
 
 fn main() -> ExitCode {
     let flags = match Flags::read(std::env::args_os()) {
@@ -101,7 +103,8 @@ fn write_config(config: &Config, path: &Path) -> anyhow::Result<()> {
 }
 
 fn cleanup(bpf_root: &Path) -> anyhow::Result<()> {
-    let lines = interfaces::cleanup(bpf_root)?;
+    let mut lines = interfaces::cleanup(bpf_root)?;
+    lines.extend(migrate::end_translation()?);
     print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())
 }
 
@@ -140,6 +143,42 @@ fn obey(command: Command) -> ExitCode {
         }
         Command::Explain(args) => explain(args),
         Command::Cleanup(args) => finish(cleanup(&args.bpf_root)),
+        Command::Migrate(step) => take_step(step),
+    }
+}
+
+fn take_step(step: MigrateCommand) -> ExitCode {
+    let node = |args: NodeArgs| migrate::Node {
+        bpf_root: args.bpf_root,
+        metrics: args.metrics_bind_address,
+    };
+    let done = match step {
+        MigrateCommand::Plan(args) => migrate::plan(&node(args.node))
+            .and_then(|plan| cli::migrate::plan(&plan, args.output))
+            .map_err(migrate::Stop::Failed),
+        MigrateCommand::Apply(args) => {
+            let insist = migrate::Insist {
+                while_kube_proxy_runs: args.while_kube_proxy_runs,
+                ignore_missing: args.ignore_missing,
+            };
+            migrate::apply(&node(args.node), insist).map(|done| cli::migrate::applied(&done))
+        }
+        MigrateCommand::Rollback(args) => {
+            let insist = migrate::Insist {
+                ignore_missing: args.ignore_missing,
+                ..migrate::Insist::default()
+            };
+            migrate::rollback(&node(args.node), insist).map(|done| cli::migrate::rolled_back(&done))
+        }
+    };
+    match done {
+        Ok(text) => finish(print(&text)),
+        Err(migrate::Stop::Failed(error)) => finish(Err(error.into())),
+        Err(migrate::Stop::Refused(reasons)) => {
+            reasons.iter().for_each(|reason| eprintln!("sluice: {reason}"));
+            eprintln!("sluice: nothing was changed");
+            ExitCode::from(REFUSED)
+        }
     }
 }
 

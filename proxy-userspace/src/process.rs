@@ -1,6 +1,6 @@
 //! The whole process: the controller, and what stands around it.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tokio::{
@@ -17,6 +17,7 @@ use crate::{
     health::{Health, servers},
     http::{self, Handler},
     metrics::{Metrics, endpoints, kernel::Packets, vitals::Shown},
+    migrate,
     node::sysctl,
     report::Reports,
     source::kube::{Connection, Observer},
@@ -25,6 +26,8 @@ use crate::{
 
 /// Wait before a port that could not be bound is tried again (A87).
 const REBIND: Duration = Duration::from_secs(5);
+/// Where kube-proxy's metrics are unless configured.
+const KUBE_PROXY_METRICS: ([u8; 4], u16) = ([127, 0, 0, 1], 10_249);
 /// How long the last Event of a process may take.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
@@ -37,6 +40,10 @@ pub async fn run(config: Config, file: Option<FileWatch>) -> anyhow::Result<()> 
     let metrics = Metrics::new().context("registering metrics")?;
     tasks.spawn(write_events(config.clone(), metrics.rest_client().observer(), messages));
     prepare(&config, &events);
+    // Large rulesets take a while to read, and nothing waits for it.
+    let address = config.metrics.unwrap_or_else(|| KUBE_PROXY_METRICS.into());
+    let told = events.clone();
+    tokio::task::spawn_blocking(move || look_for_kube_proxy(address, &told));
     let pins = Pins::new(&config.bpf_root);
     // Without maps yet there is nothing to count.
     let counts = Box::new(move || read::reasons(&pins).unwrap_or_default());
@@ -74,6 +81,15 @@ fn prepare(config: &Config, events: &Events) {
     }
 }
 
+/// C20, C22: says so if a kube-proxy runs, or its rules are there. Neither ends the start: a node is
+/// taken over while they are.
+fn look_for_kube_proxy(metrics: SocketAddr, events: &Events) {
+    for notice in migrate::notices(metrics) {
+        tracing::warn!("{notice}");
+        events.tell(Message::about_node(true, "KubeProxyFound", notice));
+    }
+}
+
 async fn write_events(config: Config, requests: Observer, messages: mpsc::Receiver<Message>) {
     match config.source {
         Source::Manifests(_) => events::writer::discard(messages).await,
@@ -108,7 +124,7 @@ async fn serve(config: Config, events: Events, health: Health, metrics: Metrics)
 
 struct Port {
     name: &'static str,
-    address: Option<std::net::SocketAddr>,
+    address: Option<SocketAddr>,
     reason: &'static str,
     handler: Handler,
 }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Result, ensure};
-use aya_obj::generated::{bpf_attach_type, bpf_insn};
+use aya_obj::generated::{bpf_attach_type, bpf_insn, bpf_prog_type};
 use sluice::dataplane::aya::sys;
 use testbed::{
     Node, Topology,
@@ -45,7 +45,8 @@ fn firewall(field: i32, address: Ipv4Addr) -> OwnedFd {
         insn(0xb7, 0, 0, 0, 2),   // r0 = TC_ACT_SHOT
         insn(0x95, 0, 0, 0, 0),   // return r0
     ];
-    sys::load_classifier(&program).expect("loading another agent's program")
+    sys::load_program(bpf_prog_type::BPF_PROG_TYPE_SCHED_CLS, &program)
+        .expect("loading another agent's program")
 }
 
 /// Runs a check while a program stands before all others at the ingress of [`DEVICE`].

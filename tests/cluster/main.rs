@@ -10,6 +10,7 @@ mod interference;
 mod kube;
 mod kubernetes;
 mod maglev;
+mod migrate;
 mod node;
 mod paths;
 mod plugins;

@@ -42,7 +42,8 @@ impl<'a> Streams<'a> {
                     [(Transport::Tcp, true), (Transport::Tcp, false), (Transport::Udp, true)]
                 {
                     let ask = Ask::new(transport, target);
-                    let name = format!("{} to {target} by {transport:?}", from.name());
+                    let kind = if fresh { "new" } else { "kept" };
+                    let name = format!("{} to {target} by {kind} {transport:?}", from.name());
                     let may_end = transport == Transport::Udp && from.name().starts_with("node");
                     let traffic = from.traffic(ask, pause_ms, fresh).unwrap();
                     streams.push(Stream { name, traffic, may_end });

@@ -34,12 +34,18 @@ impl World {
 
     /// The same with more arguments.
     pub(crate) fn start_with(&mut self, more: &[&str]) {
+        self.sluices = self.started(more);
+    }
+
+    /// The same for a world that is lent out meanwhile.
+    pub(crate) fn started(&self, more: &[&str]) -> Vec<Sluice> {
         let source = Source::Manifests(self.manifests.dir());
         let start = |node| Sluice::start_with(node, source, more).unwrap();
-        self.sluices = self.cluster.nodes().iter().map(start).collect();
-        for sluice in &mut self.sluices {
+        let mut sluices: Vec<Sluice> = self.cluster.nodes().iter().map(start).collect();
+        for sluice in &mut sluices {
             sluice.wait_ready().unwrap();
         }
+        sluices
     }
 
     /// Writes a [`service`].

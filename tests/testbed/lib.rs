@@ -10,6 +10,7 @@ pub mod apiserver;
 mod cluster;
 mod fabric;
 pub mod http;
+mod kube_proxy;
 mod manifests;
 mod netns;
 pub mod packet;
@@ -25,6 +26,7 @@ pub mod wire;
 mod wires;
 
 pub use cluster::{Builder, Cluster, Node};
+pub use kube_proxy::{KubeProxy, Served};
 pub use manifests::{Manifests, Port, Service, Slice};
 pub use place::Place;
 pub use pod::Pod;

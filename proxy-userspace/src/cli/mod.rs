@@ -2,6 +2,7 @@
 
 pub mod explain;
 pub mod flow;
+pub mod migrate;
 pub mod output;
 pub mod service;
 

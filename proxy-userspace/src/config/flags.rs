@@ -1,6 +1,6 @@
 //! The command line, with kube-proxy's own names.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{
     ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource,
@@ -189,6 +189,68 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Detach everything and remove the pins.
     Cleanup(CleanupArgs),
+    /// Take over from kube-proxy on this node, or give the node back.
+    #[command(subcommand)]
+    Migrate(MigrateCommand),
+}
+
+/// The steps of a migration; docs/migration.md has the order.
+#[derive(Clone, Debug, Subcommand)]
+pub enum MigrateCommand {
+    /// Show what kube-proxy left on this node and what `apply` would do; change nothing.
+    Plan(PlanArgs),
+    /// Check that Sluice serves all that kube-proxy's rules do, then remove these, and only these.
+    Apply(ApplyArgs),
+    /// Check that kube-proxy's rules serve all that Sluice does, hand open connections to netfilter,
+    /// then remove everything of Sluice's.
+    Rollback(RollbackArgs),
+}
+
+/// Where the commands of a migration look.
+#[derive(Clone, Debug, Args)]
+pub struct NodeArgs {
+    /// Folder of the pins.
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_BPF_ROOT)]
+    pub bpf_root: PathBuf,
+    /// The metrics port of the proxy that runs, kube-proxy's or Sluice's.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:10249")]
+    pub metrics_bind_address: SocketAddr,
+}
+
+/// What `plan` looks at and how it prints.
+#[derive(Clone, Debug, Args)]
+pub struct PlanArgs {
+    /// Where to look.
+    #[command(flatten)]
+    pub node: NodeArgs,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub output: Output,
+}
+
+/// What `rollback` insists on.
+#[derive(Clone, Debug, Args)]
+pub struct RollbackArgs {
+    /// Where to look.
+    #[command(flatten)]
+    pub node: NodeArgs,
+    /// Remove Sluice although it serves what kube-proxy's rules do not.
+    #[arg(long)]
+    pub ignore_missing: bool,
+}
+
+/// What `apply` insists on.
+#[derive(Clone, Debug, Args)]
+pub struct ApplyArgs {
+    /// Where to look.
+    #[command(flatten)]
+    pub node: NodeArgs,
+    /// Remove kube-proxy's rules although it runs. It writes them again at its next change.
+    #[arg(long)]
+    pub while_kube_proxy_runs: bool,
+    /// Remove kube-proxy's rules although they serve what Sluice does not.
+    #[arg(long)]
+    pub ignore_missing: bool,
 }
 
 /// The one verb of the inspecting commands.

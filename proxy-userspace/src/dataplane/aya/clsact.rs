@@ -104,13 +104,13 @@ pub(super) fn detach(name: &str, direction: Direction) -> Result<(), Error> {
     }
 }
 
-/// Removes our filters from every interface of this thread's network namespace.
-pub(super) fn detach_all() -> Result<(), Error> {
+/// Removes our filters of some directions from every interface of this thread's network namespace.
+pub(super) fn detach_all(directions: &[Direction]) -> Result<(), Error> {
     let interfaces = nix::net::if_::if_nameindex()
         .map_err(|e| Error::new("listing the network interfaces", e))?;
     for interface in &interfaces {
         let name = interface.name().to_string_lossy();
-        for direction in Direction::ALL {
+        for &direction in directions {
             // By the name of our programs: a filter of another's at the same place is not ours.
             for program in names(direction) {
                 if let Err(e) = tc::qdisc_detach_program(&name, hook(direction), &program) {

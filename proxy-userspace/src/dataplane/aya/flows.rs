@@ -46,6 +46,16 @@ impl FlowTables {
         })
     }
 
+    /// Removes the entry of an IPv4 flow's first direction: what TCP has no entry for is not touched.
+    pub fn forget_v4(&self, key: &FlowKey<V4>) -> Result<(), Error> {
+        self.v4.forget(key)
+    }
+
+    /// The same for IPv6.
+    pub fn forget_v6(&self, key: &FlowKey<V6>) -> Result<(), Error> {
+        self.v6.forget(key)
+    }
+
     /// Reads both tables once. Costs a part of a microsecond for each entry.
     pub fn sweep(&self, moment: Sweep) -> Result<Swept, Error> {
         let mut swept = Swept::default();
@@ -91,6 +101,11 @@ where
             }
         }
         Ok(occupancy)
+    }
+
+    fn forget(&self, key: &FlowKey<N>) -> Result<(), Error> {
+        let failed = |e| Error::os(format!("removing a flow from map {}", self.map.name()), &e);
+        self.map.take(key).map(drop).map_err(failed)
     }
 
     /// Ends the flow of an entry if it is over; returns the entries that went.

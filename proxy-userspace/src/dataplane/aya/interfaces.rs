@@ -210,7 +210,7 @@ pub fn cleanup(bpf_root: &Path) -> Result<Vec<String>, Error> {
             removed.push(path.display().to_string());
         }
     }
-    super::clsact::detach_all()?;
+    super::clsact::detach_all(&Direction::ALL)?;
     match fs::remove_dir_all(pins.all_versions()) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
             Err(Error::os(format!("removing {}", pins.all_versions().display()), &e))

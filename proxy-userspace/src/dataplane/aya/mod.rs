@@ -7,6 +7,7 @@ pub mod cgroup;
 pub mod clsact;
 pub mod error;
 pub mod flows;
+pub mod hand_back;
 pub mod interfaces;
 pub mod load;
 pub mod maps;

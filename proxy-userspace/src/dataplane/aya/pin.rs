@@ -53,6 +53,11 @@ impl Pins {
         Self { bpf_root: bpf_root.into() }
     }
 
+    /// The bpffs folder.
+    pub fn bpf_root(&self) -> &Path {
+        &self.bpf_root
+    }
+
     /// Everything of ours, of whatever version.
     pub fn all_versions(&self) -> PathBuf {
         self.bpf_root.join("sluice")
