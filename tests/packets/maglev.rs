@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, net::SocketAddr};
 
 use sluice_common::{net::proto, reason::Reason, settings::flags::HASHED_FRONTENDS};
 use testbed::packet::{
-    ACK, Hook::{Egress, Ingress},
+    ACK,
+    Hook::{Egress, Ingress},
     Lab, RST, SYN, Service, sctp, tcp,
 };
 
@@ -31,7 +32,9 @@ fn put(lab: &mut Lab, service: &Service) -> u32 {
 /// Where sixteen new connections of a client to `to` end.
 fn dial(lab: &mut Lab, proto: u8, client: &str, to: &str) -> Vec<SocketAddr> {
     let ends = |port| format!("{client}:{port} -> {to}");
-    PORTS.map(|port| lab.through(Ingress, &first(proto, &ends(port)), Reason::NewFlow).dst).collect()
+    PORTS
+        .map(|port| lab.through(Ingress, &first(proto, &ends(port)), Reason::NewFlow).dst)
+        .collect()
 }
 
 #[test]
@@ -179,7 +182,8 @@ fn a70_a_client_stays_by_its_entry_and_without_by_its_address() {
         lab.forget_flows();
         assert_eq!(dial(lab, proto, f.pod2, &to), homes);
         // The table has changed: the entry counts (A70, C16).
-        let others: Vec<String> = (1..=9).rev().map(|i| format!("{}:{}", f.pod, 8080 + i)).collect();
+        let others: Vec<String> =
+            (1..=9).rev().map(|i| format!("{}:{}", f.pod, 8080 + i)).collect();
         let others: Vec<&str> = others.iter().map(String::as_str).collect();
         let changed = Service::new(&to, proto).hashed().affinity(10).backends(&others);
         lab.replace(id, &changed);

@@ -20,8 +20,8 @@ use std::{
 
 use ipnet::IpNet;
 
-pub use effective::MODE;
 use crate::model::spec::Algorithm;
+pub use effective::MODE;
 use file::KubeProxyConfiguration;
 pub use flags::{Command, Flags, GivenFlag, ListArgs, Sizes};
 

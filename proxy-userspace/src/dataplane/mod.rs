@@ -8,4 +8,4 @@ pub(crate) mod fake;
 pub mod flows;
 pub mod sock_diag;
 
-pub use apply::{TABLES, Maps, Report, WriteError, apply};
+pub use apply::{Maps, Report, TABLES, WriteError, apply};

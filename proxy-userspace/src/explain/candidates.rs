@@ -3,8 +3,7 @@
 use sluice_common::{
     backend::Backend,
     frontend::{
-        Frontend,
-        Range,
+        Frontend, Range,
         flags::{EXTERNAL, HASHED, LOCAL_POLICY},
     },
     hash,

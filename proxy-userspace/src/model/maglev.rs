@@ -35,7 +35,8 @@ pub struct Member {
 
 /// A backend's identity, as its order of the slots follows from it.
 pub fn key<const N: usize>(addr: &Addr<N>, port: Port) -> u64 {
-    let words = addr.bytes.chunks(4).map(|word| word.iter().fold(0, |all, b| all << 8 | u64::from(*b)));
+    let words =
+        addr.bytes.chunks(4).map(|word| word.iter().fold(0, |all, b| all << 8 | u64::from(*b)));
     words.fold(mix(u64::from(port.number())), |hash, word| mix(hash ^ word))
 }
 
@@ -49,7 +50,9 @@ pub fn slots(backends: usize) -> Option<u32> {
 pub fn table(members: &[Member]) -> Vec<u32> {
     let orders: Vec<Order> = members.iter().map(|member| Order::of(member.key)).collect();
     match level(members.len()) {
-        Some(level) => of_level(&orders, level).iter().map(|who| members[*who as usize].id).collect(),
+        Some(level) => {
+            of_level(&orders, level).iter().map(|who| members[*who as usize].id).collect()
+        }
         None => members.iter().map(|member| member.id).collect(),
     }
 }

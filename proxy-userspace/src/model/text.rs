@@ -102,7 +102,10 @@ fn frontend_row<const N: usize>(
     let is = |flag: u32| frontend.flags & flag != 0;
     let name = service(mirror, frontend.service);
     let kind = if is(flags::EXTERNAL) { "external" } else { "cluster" };
-    row.push_str(&format!(" {name} {kind} -> {}", targets(family, frontend.cluster, is(flags::HASHED))));
+    row.push_str(&format!(
+        " {name} {kind} -> {}",
+        targets(family, frontend.cluster, is(flags::HASHED))
+    ));
     if is(flags::EXTERNAL) && is(flags::LOCAL_POLICY) {
         row.push_str(&format!("; local -> {}", targets(family, frontend.local, is(flags::HASHED))));
     }
@@ -153,7 +156,8 @@ fn targets<const N: usize>(family: &FamilyMirror<N>, range: Range, is_hashed: bo
         let backend = family.backends.get(id).filter(|backend| backend.flags != 0)?;
         Some(SocketAddr::new(family::ip(&backend.addr), backend.port.number()).to_string())
     });
-    let mut named: Vec<String> = slots.map(|at| at.unwrap_or_else(|| "missing".to_owned())).collect();
+    let mut named: Vec<String> =
+        slots.map(|at| at.unwrap_or_else(|| "missing".to_owned())).collect();
     if is_hashed {
         named.sort();
         named.dedup();

@@ -188,7 +188,8 @@ fn other_writes_do_not_wait_for_a_table() {
     let (plan, _) = world.model.plan();
     apply(&plan, &mut maps, &mut world.model);
     assert_eq!(maps.1.len(), 1, "one table is being written");
-    let hosts: Vec<u8> = maps.0.content().v4.frontends.keys().map(|key| key.addr.bytes[3]).collect();
+    let hosts: Vec<u8> =
+        maps.0.content().v4.frontends.keys().map(|key| key.addr.bytes[3]).collect();
     assert!(hosts.contains(&11) && !hosts.contains(&10));
     // It changes while it is being written: the range stays its writer's until that is done.
     world.slice("a", &PODS[..3]);
@@ -202,7 +203,9 @@ fn other_writes_do_not_wait_for_a_table() {
         world.model.built(&build, outcome.ok());
     }
     world.maps = maps.0;
-    assert!(world.frontends()[0].ends_with("-> 10.1.0.1:8080, 10.1.0.2:8080, 10.1.0.3:8080; maglev"));
+    assert!(
+        world.frontends()[0].ends_with("-> 10.1.0.1:8080, 10.1.0.2:8080, 10.1.0.3:8080; maglev")
+    );
     assert!(!world.model.is_building());
 }
 

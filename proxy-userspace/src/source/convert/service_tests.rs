@@ -193,10 +193,8 @@ fn the_algorithm_is_an_annotation() {
     assert_eq!(algorithm, None);
     assert_eq!(
         problems,
-        [
-            "Service /web: annotation sluice.io/lb-algorithm: \"Maglev\" is neither random nor \
-             maglev, --lb-algorithm decides"
-        ]
+        ["Service /web: annotation sluice.io/lb-algorithm: \"Maglev\" is neither random nor \
+             maglev, --lb-algorithm decides"]
     );
     assert_eq!(convert(json!({"clusterIP": "10.96.0.1"})).value.unwrap().algorithm, None);
 }

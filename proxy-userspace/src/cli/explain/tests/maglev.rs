@@ -6,8 +6,8 @@ const EITHER: [&str; 2] = ["forward 10.244.1.5:8080", "forward 10.244.2.5:8080"]
 
 /// A Service whose backends the flow's hash chooses.
 fn hashed(spec: &str) -> World {
-    let service = balanced(spec)
-        .replace("labels:", "annotations: {sluice.io/lb-algorithm: maglev}, labels:");
+    let service =
+        balanced(spec).replace("labels:", "annotations: {sluice.io/lb-algorithm: maglev}, labels:");
     world(&[&service, &slice(&[HERE, THERE])])
 }
 
