@@ -5,10 +5,10 @@
 //! slot of its order free takes it, who does not waits for its next turn. So a slot belongs to the
 //! backend that ranks it highest, and when one leaves, no other's slots change hands. (In Eisenbud's
 //! paper a backend looks on until it finds a free slot. All then have equally many, but a leaver in
-//! ten sets 3 % of the others' flows in motion.) Nobody takes more than [`LIMIT`] of its share.
+//! ten sets 3 % of the others' flows in motion.) Nobody takes more than 6/5 of the mean.
 //!
 //! More backends need a longer table, and a longer one has nothing in common with a shorter. So
-//! each size takes over from the one before it in [`STEPS`] steps, a backend each: of a table in
+//! each size takes over from the one before it in 200 steps, a backend each: of a table in
 //! between, the first part is the new size's, and the rest the old one's, every slot in four.
 
 use sluice_common::net::{Addr, Port};
