@@ -1,5 +1,7 @@
 //! What is written to the kernel's maps is read back by a restart and by the command line.
 
+use std::time::Instant;
+
 use sluice::{
     cli::{self, Output},
     dataplane::{
@@ -10,7 +12,12 @@ use sluice::{
             read::{read_mirror, reasons},
         },
     },
-    model::op::{MapOp, Op},
+    model::{
+        built::checksum,
+        maglev::{self, Member},
+        op::{MapOp, Op},
+        plan::Build,
+    },
 };
 use sluice_common::{
     backend::{Backend, flags::SERVING},
@@ -138,5 +145,31 @@ fn a_full_map_says_what_to_raise_and_deleting_twice_is_fine() {
             assert_eq!(maps.write(&Op::V4(MapOp::RemovePrefix(v4_prefix(8)))), Ok(()));
             assert_eq!(maps.write(&Op::ForgetService(77)), Ok(()));
         }
+    });
+}
+
+#[test]
+fn a_maglev_table_is_written_whole() {
+    Sandbox::run(|sandbox, _| {
+        let programs = load(&Options::new(&sandbox.bpf)).expect("loading");
+        let mut maps = KernelMaps::open(&programs.pins).expect("opening");
+        let ids = 1..=1000;
+        let members: Vec<_> = ids.map(|id| Member { id, key: u64::from(id) }).collect();
+        let range = Range { start: 70_000, len: maglev::slots(members.len()).expect("a table") };
+        let build = Build { v6: true, range, members };
+        let began = Instant::now();
+        let sum = maps.build(&build).expect("at once").expect("writing");
+        println!("{} slots of 1000 backends in {:?}", range.len, began.elapsed());
+        let key = FrontendKey::new(Addr::new([1; 16]), Port::new(80), proto::TCP);
+        let frontend = Frontend { service: 3, cluster: range, ..Frontend::default() };
+        maps.write(&Op::V6(MapOp::Frontend(key, Some(frontend)))).expect("writing");
+        let slots = read_mirror(&programs.pins).expect("reading").v6.slots;
+        assert_eq!(slots.len(), 65_536);
+        assert_eq!(checksum(slots.values().copied()), sum);
+        assert_eq!(slots.values().copied().collect::<Vec<_>>(), maglev::table(&build.members));
+
+        let beyond = Range { start: u32::MAX - 10, ..range };
+        let refused = maps.build(&Build { range: beyond, ..build }).expect("at once");
+        assert!(matches!(refused, Err(WriteError::Failed { map: "SLOTS_V6", .. })), "{refused:?}");
     });
 }

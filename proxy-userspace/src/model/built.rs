@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use sluice_common::frontend::Range;
 
-use super::maglev;
+use super::{Model, maglev, plan::Build};
 
 pub(super) type Key = (u32, u32);
 
@@ -171,6 +171,30 @@ impl BuiltRanges {
     /// Slots of all tables.
     pub(super) fn len(&self) -> usize {
         self.tables.keys().map(|(_, len)| *len as usize).sum()
+    }
+}
+
+impl Model {
+    /// Takes note that somebody began to write a table of a plan.
+    pub fn gave(&mut self, build: &Build) {
+        match build.v6 {
+            false => self.v4.slots.built.gave(build.range),
+            true => self.v6.slots.built.gave(build.range),
+        }
+    }
+
+    /// Takes note that a table was written, with this checksum, or, with `None`, that it could not
+    /// be: then it is in the next plan.
+    pub fn built(&mut self, build: &Build, outcome: Option<u64>) {
+        match build.v6 {
+            false => self.v4.slots.built(build.range, outcome),
+            true => self.v6.slots.built(build.range, outcome),
+        }
+    }
+
+    /// Whether tables are being written, for which other writes may be waiting.
+    pub fn is_building(&self) -> bool {
+        self.v4.slots.built.has_pending() || self.v6.slots.built.has_pending()
     }
 }
 

@@ -64,7 +64,7 @@ use mirror::Mirror;
 use name::{PortKey, Services};
 use objects::Objects;
 use op::Op;
-use plan::{Build, Plan};
+use plan::Plan;
 use problem::Problem;
 use spec::{Algorithm, Event, ObjectName};
 use tables::Tables;
@@ -217,28 +217,6 @@ impl Model {
             Op::V4(op) => self.v4.wrote(op),
             Op::V6(op) => self.v6.wrote(op),
         }
-    }
-
-    /// Takes note that somebody began to write a table of a plan.
-    pub fn gave(&mut self, build: &Build) {
-        match build.v6 {
-            false => self.v4.slots.built.gave(build.range),
-            true => self.v6.slots.built.gave(build.range),
-        }
-    }
-
-    /// Takes note that a table was written, with this checksum, or, with `None`, that it could not
-    /// be: then it is in the next plan.
-    pub fn built(&mut self, build: &Build, outcome: Option<u64>) {
-        match build.v6 {
-            false => self.v4.slots.built(build.range, outcome),
-            true => self.v6.slots.built(build.range, outcome),
-        }
-    }
-
-    /// Whether tables are being written, for which other writes may be waiting.
-    pub fn is_building(&self) -> bool {
-        self.v4.slots.built.has_pending() || self.v6.slots.built.has_pending()
     }
 
     /// Tells the time, from any fixed start, so that what was retired long enough ago is reused.

@@ -197,7 +197,7 @@ prop_compose! {
         external_policy in policy(),
         internal_policy in policy(),
         affinity_timeout in select(vec![0, 0, 60]),
-        algorithm in select(vec![None, None, None, Some(Algorithm::Maglev)]),
+        algorithm in select(vec![None, None, None, None, None, Some(Algorithm::Maglev)]),
     ) -> ServiceSpec {
         let mut cluster_ips = vec![parse(&format!("10.96.0.{v4}"))];
         if dual {

@@ -178,3 +178,23 @@ fn a80_health_check_node_port_of_local_load_balancers() {
     assert_eq!(port("Cluster", "LoadBalancer"), 0);
     assert_eq!(port("Local", "NodePort"), 0);
 }
+
+#[test]
+fn the_algorithm_is_an_annotation() {
+    let annotated = |value: &str| {
+        let meta = json!({"name": "web", "annotations": {"sluice.io/lb-algorithm": value}});
+        let object = json!({"metadata": meta, "spec": {"clusterIP": "10.96.0.1"}});
+        let converted = service(&serde_json::from_value(object).unwrap());
+        (converted.value.unwrap().algorithm, texts(&converted.problems))
+    };
+    assert_eq!(annotated("maglev"), (Some(Algorithm::Maglev), vec![]));
+    assert_eq!(annotated(" random "), (Some(Algorithm::Random), vec![]));
+    let (algorithm, problems) = annotated("Maglev");
+    assert_eq!(algorithm, None);
+    assert_eq!(
+        problems,
+        ["Service /web: annotation sluice.io/lb-algorithm: \"Maglev\" is neither random nor \
+             maglev, --lb-algorithm decides"]
+    );
+    assert_eq!(convert(json!({"clusterIP": "10.96.0.1"})).value.unwrap().algorithm, None);
+}

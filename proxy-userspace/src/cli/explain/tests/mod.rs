@@ -4,6 +4,7 @@ mod args;
 mod detection;
 mod endpoints;
 mod frontends;
+mod maglev;
 mod verdicts;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
