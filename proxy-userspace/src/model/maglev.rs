@@ -1,5 +1,5 @@
 //! Maglev tables: which backend a flow's hash leads to, from the backends' addresses alone, so that
-//! every node has the same (docs/decisions/0004-maglev.md).
+//! every node has the same (docs/decisions/0005-maglev.md).
 //!
 //! Every backend has its own order of all slots, and the backends take turns: who finds the next
 //! slot of its order free takes it, who does not waits for its next turn. So a slot belongs to the
