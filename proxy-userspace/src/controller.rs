@@ -197,11 +197,7 @@ impl Controller {
     /// Has interfaces and addresses looked at anew if it matters what is known of the Node by now.
     fn tell_node_watch(&self, node_config: &watch::Sender<node::Config>) {
         let config = self.node_config();
-        node_config.send_if_modified(|told| {
-            let changed = *told != config;
-            *told = config;
-            changed
-        });
+        node_config.send_if_modified(|told| std::mem::replace(told, config.clone()) != config);
     }
 
     /// Takes what a source reports.
