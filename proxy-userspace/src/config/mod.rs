@@ -10,6 +10,7 @@ pub mod flags;
 pub mod kube_flags;
 mod notes;
 pub mod watch;
+mod xdp;
 
 use std::{
     fmt, fs,
@@ -24,6 +25,7 @@ use crate::model::spec::Algorithm;
 pub use effective::MODE;
 use file::KubeProxyConfiguration;
 pub use flags::{Command, Flags, GivenFlag, ListArgs, Sizes};
+pub use xdp::Xdp;
 
 /// Verbosity of the log, where nothing is said.
 pub const DEFAULT_VERBOSITY: u8 = 2;
@@ -62,20 +64,6 @@ pub enum SocketLb {
     Host,
     /// Those of every process.
     All,
-}
-
-/// Where XDP forwards.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Xdp {
-    /// Nowhere.
-    #[default]
-    Off,
-    /// On network cards whose driver runs XDP programs.
-    Auto,
-    /// On every uplink, in the driver.
-    Native,
-    /// On every uplink, in the network stack: slower than tc on most machines, for tests.
-    Generic,
 }
 
 /// What becomes of traffic to a port that a cluster IP does not have, and to an address of a
