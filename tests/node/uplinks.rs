@@ -89,7 +89,7 @@ fn a93_xdp_that_something_took_away_is_put_back() {
         assert_eq!(lost, ["the XDP program of up0"]);
         assert_eq!(problems, []);
         // The kernel lets go of an unpinned link a moment later; then nothing is in the way.
-        while interfaces.reconcile(&state) != [] {
+        while !interfaces.reconcile(&state).is_empty() {
             std::thread::yield_now();
         }
         let (_, after) = only_link(sandbox);

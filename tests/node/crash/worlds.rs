@@ -137,7 +137,7 @@ pub(super) fn changes() -> Vec<(&'static str, World, World)> {
         changed("a Service more", |w| w.serve("new", 3, &["10.1.0.1", "fd01::9"])),
         changed("a Service less", |w| w.delete("web")),
         changed("other endpoints", |w| {
-            w.endpoints("web", &["10.1.0.2", "10.1.0.7 here", "fd01::1"])
+            w.endpoints("web", &["10.1.0.2", "10.1.0.7 here", "fd01::1"]);
         }),
         changed("the last endpoint leaves", |w| w.endpoints("web", &[])),
         changed("an endpoint terminates", |w| {
@@ -148,7 +148,7 @@ pub(super) fn changes() -> Vec<(&'static str, World, World)> {
             w.change("web", |spec| {
                 spec.ports.iter_mut().for_each(|p| {
                     (p.port, p.node_port) = (81, p.node_port + 100);
-                })
+                });
             });
         }),
         changed("a port less", |w| w.change("web", |spec| spec.ports.truncate(1))),
