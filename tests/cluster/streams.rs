@@ -62,7 +62,7 @@ impl<'a> Streams<'a> {
         let mut answered = 0;
         for Stream { name, traffic, may_end } in self.0 {
             let tally = traffic.stop().unwrap();
-            let is_lost = u64::from(tally.failed) <= lost_datagrams && name.contains("Udp");
+            let is_lost = tally.failed <= lost_datagrams && name.contains("Udp");
             let mut failures = tally.failures.iter();
             let harmless = tally.failed == 0
                 || is_lost
