@@ -102,7 +102,8 @@ fn take_over(mode: KubeProxy) {
     roll_back(&mut migration);
 }
 
-/// Connections that Sluice translated, and new ones, go on through its end and after it.
+/// Connections that Sluice translated, and new ones, go on through its end and after it. A datagram
+/// that is under way in that moment may be lost.
 fn roll_back(migration: &mut Migration) {
     let said = migration.refused(&["rollback"]);
     assert!(said.contains("Sluice runs") && said.contains("10.96.0.1:80/TCP"), "{said}");
@@ -115,7 +116,7 @@ fn roll_back(migration: &mut Migration) {
         let said = migration.step(&["rollback"]);
         assert!(said.contains("connections go on in netfilter"), "{said}");
         sleep(AFTERWARDS);
-        streams.unharmed();
+        streams.unharmed_but_for_a_datagram();
     }
     for node in migration.nodes() {
         assert!(!node.bpf_root().join("sluice").exists(), "pins");

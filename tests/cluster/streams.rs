@@ -61,11 +61,22 @@ impl<'a> Streams<'a> {
 
     /// Ends it. Every exchange was answered, and none was stuck for long: returns their number.
     pub(crate) fn unharmed(self) -> u64 {
+        self.end(0)
+    }
+
+    /// Ends it; of each kind of datagrams one exchange may have been lost.
+    pub(crate) fn unharmed_but_for_a_datagram(self) -> u64 {
+        self.end(1)
+    }
+
+    fn end(self, lost_datagrams: u64) -> u64 {
         let mut answered = 0;
         for Stream { name, traffic, may_end } in self.0 {
             let tally = traffic.stop().unwrap();
+            let is_lost = tally.failed <= lost_datagrams && name.contains("Udp");
             let mut failures = tally.failures.iter();
             let harmless = tally.failed == 0
+                || is_lost
                 || may_end && failures.all(|failure| failure.kind == FailureKind::Aborted);
             assert!(tally.answered > 10 && harmless, "{name}: {tally:?}");
             answered += tally.answered;
