@@ -8,7 +8,10 @@ use super::cursor::{Buffer, MAX_OFFSET};
 /// The frame in flight.
 #[derive(Clone, Copy)]
 pub struct Frame {
-    pub raw: *mut xdp_md,
+    raw: *mut xdp_md,
+    /// [`MAX_OFFSET`], which the compiler must not know: it would leave out a bound where it can
+    /// prove it, and the verifier of Linux 6.1 cannot follow the proof over the stack.
+    mask: usize,
 }
 
 impl Buffer for Frame {
@@ -34,6 +37,20 @@ impl Buffer for Frame {
 }
 
 impl Frame {
+    /// The frame of a program's context.
+    #[inline(always)]
+    pub fn new(raw: *mut xdp_md) -> Self {
+        let mask = MAX_OFFSET;
+        // SAFETY: a live value is read.
+        Self { raw, mask: unsafe { (&raw const mask).read_volatile() } }
+    }
+
+    /// The context, for helpers.
+    #[inline(always)]
+    pub fn context(&self) -> *mut xdp_md {
+        self.raw
+    }
+
     /// The device that the frame came by.
     #[inline(always)]
     pub fn ifindex(&self) -> u32 {
@@ -69,7 +86,7 @@ impl Frame {
         const { assert!(size_of::<T>() > 1) };
         // SAFETY: as above.
         let data = unsafe { (*self.raw).data as usize };
-        data + (offset & MAX_OFFSET)
+        data + (offset & self.mask)
     }
 
     #[inline(always)]
