@@ -62,7 +62,7 @@ pub fn egress_l3(ctx: TcContext) -> i32 {
 /// Frames that reach an uplink.
 #[xdp_program]
 pub fn uplink(ctx: XdpContext) -> u32 {
-    xdp::enter(&Frame { raw: ctx.ctx })
+    xdp::enter(&Frame::new(ctx.ctx))
 }
 
 /// An IPv4 socket connects.

@@ -1,8 +1,6 @@
 //! A frame in XDP: the one place that touches its bytes. There is no socket buffer yet, and so no
 //! helper to write with; a packet is one piece, or left to tc.
 
-use core::hint::black_box;
-
 use aya_ebpf::{bindings::xdp_md, helpers::generated::bpf_xdp_adjust_head};
 
 use super::cursor::{Buffer, MAX_OFFSET};
@@ -10,7 +8,10 @@ use super::cursor::{Buffer, MAX_OFFSET};
 /// The frame in flight.
 #[derive(Clone, Copy)]
 pub struct Frame {
-    pub raw: *mut xdp_md,
+    raw: *mut xdp_md,
+    /// [`MAX_OFFSET`], which the compiler must not know: it would leave out a bound where it can
+    /// prove it, and the verifier of Linux 6.1 cannot follow the proof over the stack.
+    mask: usize,
 }
 
 impl Buffer for Frame {
@@ -36,6 +37,20 @@ impl Buffer for Frame {
 }
 
 impl Frame {
+    /// The frame of a program's context.
+    #[inline(always)]
+    pub fn new(raw: *mut xdp_md) -> Self {
+        let mask = MAX_OFFSET;
+        // SAFETY: a live value is read.
+        Self { raw, mask: unsafe { (&raw const mask).read_volatile() } }
+    }
+
+    /// The context, for helpers.
+    #[inline(always)]
+    pub fn context(&self) -> *mut xdp_md {
+        self.raw
+    }
+
     /// The device that the frame came by.
     #[inline(always)]
     pub fn ifindex(&self) -> u32 {
@@ -71,9 +86,7 @@ impl Frame {
         const { assert!(size_of::<T>() > 1) };
         // SAFETY: as above.
         let data = unsafe { (*self.raw).data as usize };
-        // Where the compiler knows that the mask changes nothing it leaves it out, and the verifier
-        // of Linux 6.1 has forgotten why it could: what was spilled as 16 bits has no bounds there.
-        data + (black_box(offset) & MAX_OFFSET)
+        data + (offset & self.mask)
     }
 
     #[inline(always)]

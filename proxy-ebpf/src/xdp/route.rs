@@ -59,7 +59,7 @@ pub fn of<const N: usize>(
     // SAFETY: the helper reads and writes a live structure of the size it is told.
     let code = unsafe {
         let size = size_of::<Route>() as i32;
-        bpf_fib_lookup(frame.raw.cast(), &raw mut route, size, 0)
+        bpf_fib_lookup(frame.context().cast(), &raw mut route, size, 0)
     };
     if code != i64::from(BPF_FIB_LKUP_RET_SUCCESS) {
         return Err(Some(Reason::XdpRoute));
