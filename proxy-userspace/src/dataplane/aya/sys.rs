@@ -216,7 +216,8 @@ pub fn read_array<T: aya::Pod>(map: BorrowedFd<'_>, values: &mut [T]) -> io::Res
 
 /// BPF_MAP_UPDATE_BATCH (5.6, aa2e93b8e58e) of consecutive elements of an array.
 pub fn write_array<T: aya::Pod>(map: BorrowedFd<'_>, start: u32, values: &[T]) -> io::Result<()> {
-    let keys: Vec<u32> = (start..).take(values.len()).collect();
+    let end = u32::try_from(values.len()).ok().and_then(|count| start.checked_add(count));
+    let keys: Vec<u32> = (start..end.ok_or(io::ErrorKind::InvalidInput)?).collect();
     let mut attr = attr();
     attr.batch.map_fd = map.as_raw_fd() as u32;
     attr.batch.keys = keys.as_ptr() as u64;
